@@ -1,0 +1,3 @@
+run demo test check fresh:
+	@./dev $@
+.PHONY: run demo test check fresh

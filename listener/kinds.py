@@ -1,0 +1,116 @@
+"""A kind is a file name: `kind = "rss"` loads `listener/sources/rss.py`. Turns tables into checked dataclasses.
+
+There is no registry. A module of a family is a docstring, a frozen `Options` dataclass in which every field has a
+default and a one-line meaning (`option(default, "meaning")`), and one verb.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import pkgutil
+import re
+from collections.abc import Mapping
+from dataclasses import MISSING, Field, field, fields, is_dataclass
+from datetime import timedelta
+from types import ModuleType
+from typing import Any, TypeVar, get_type_hints
+
+import msgspec
+
+from listener.errors import ConfigError
+
+T = TypeVar("T")
+
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|w)")
+_SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+
+
+def option(default: Any, meaning: str) -> Any:
+    """A dataclass field with a default and the one line that explains it in `--help` and the docs."""
+    metadata = {"meaning": meaning}
+    if isinstance(default, (list, dict)):
+        return field(default_factory=lambda: type(default)(default), metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+def duration(text: str) -> timedelta:
+    """Read a length of time such as `90s`, `10m`, `1h30m`, `30d`.
+
+    >>> duration("1h30m")
+    datetime.timedelta(seconds=5400)
+    """
+    parts = _DURATION.findall(text)
+    if not parts or _DURATION.sub("", text).strip():
+        raise ValueError(f"{text!r} is not a length of time; write 90s, 10m, 1h30m or 30d")
+    return timedelta(seconds=sum(float(number) * _SECONDS[unit] for number, unit in parts))
+
+
+def show_duration(length: timedelta) -> str:
+    """The inverse of `duration`, for messages and docs.
+
+    >>> show_duration(timedelta(minutes=90))
+    '1h30m'
+    """
+    rest = length.total_seconds()
+    if rest < 1:
+        return f"{round(rest * 1000)}ms"
+    shown = []
+    for unit in ("d", "h", "m", "s"):
+        count, rest = divmod(rest, _SECONDS[unit])
+        if count:
+            shown.append(f"{int(count)}{unit}")
+    return "".join(shown)
+
+
+def names(family: str) -> list[str]:
+    """The kinds of a family (`sources`, `detectors`, `channels`): its public module names, sorted."""
+    package = importlib.import_module(f"listener.{family}")
+    return sorted(m.name for m in pkgutil.iter_modules(package.__path__) if not m.name.startswith("_"))
+
+
+def load(family: str, kind: str, where: str) -> ModuleType:
+    """The module of a kind. Raises `ConfigError` naming `where` and the nearest kind when there is none."""
+    known = names(family)
+    if kind not in known:
+        raise ConfigError(f"{where}: no {family[:-1]} kind {kind!r}{_nearest(kind, known)} (have: {', '.join(known)})")
+    return importlib.import_module(f"listener.{family}.{kind}")
+
+
+def convert(table: Mapping[str, Any], into: type[T], where: str) -> T:
+    """Make a dataclass of a TOML table. Raises `ConfigError` that says which key of `where` is wrong, and how."""
+    hints = get_type_hints(into)
+    known: dict[str, Field[Any]] = {f.name: f for f in fields(into) if not f.name.startswith("_")}  # type: ignore[arg-type]
+    values: dict[str, Any] = {}
+    for key, value in table.items():
+        if key not in known:
+            raise ConfigError(f"{where}: unknown key {key!r}{_nearest(key, list(known))}")
+        values[key] = _value(value, hints[key], f"{where}: {key}")
+    for name, spec in known.items():
+        if name not in values and spec.default is MISSING and spec.default_factory is MISSING:
+            raise ConfigError(f"{where}: key {name!r} is missing")
+    try:
+        return into(**values)
+    except ValueError as error:
+        raise ConfigError(f"{where}: {error}") from error
+
+
+def _value(value: Any, hint: Any, where: str) -> Any:
+    if is_dataclass(hint) and isinstance(hint, type):
+        if not isinstance(value, Mapping):
+            raise ConfigError(f"{where}: expected a table, got {value!r}")
+        return convert(value, hint, where)
+    if hint is timedelta or hint == timedelta | None:
+        try:
+            return duration(value)
+        except (ValueError, TypeError) as error:
+            raise ConfigError(f"{where}: {error}") from error
+    try:
+        return msgspec.convert(value, hint)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"{where}: {error} (got {value!r})") from error
+
+
+def _nearest(word: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(word, known, n=1)
+    return f"; did you mean {close[0]!r}?" if close else ""

@@ -1,0 +1,146 @@
+"""The whole project on one screen: posts are understood, mentions are measured, panels are watched.
+
+    understand   posts     normalize, match, identify, classify, attribute   -> mentions | dropped, one answer per post, in order
+    measure      mentions  aggregate                                         -> points; the same mentions again give the same points
+    watch        panels    detect, track, explain                            -> transitions; same inputs, same `now`, same answer
+
+Nothing here waits, reads the clock, stores or talks to anyone: `daemon` does, and `replay` runs these same three on an archive.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from listener import causes, incidents, kinds
+from listener.catalog import Catalog
+from listener.classify.classifier import Classifier
+from listener.classify.service import services_of
+from listener.config import Config
+from listener.regions.attribute import Attributor
+from listener.signals.aggregate import aggregate
+from listener.text.language import Identifier
+from listener.text.normalize import Normalized, cluster_of, normalize
+from listener.text.phrases import Matcher, matcher_of
+from listener.types import (
+    Baseline,
+    Dropped,
+    DropReason,
+    Incident,
+    Language,
+    Match,
+    Mention,
+    Panel,
+    Point,
+    Post,
+    Reading,
+    Transition,
+)
+
+GATE = frozenset({"trouble", "block", "recovery"})  # a post with none of these says nothing about a failure
+SIDE_GATE = frozenset({"question", "others", "denial", "relay", "plea", "network"})  # enough beside a named service
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """What the stages know. Build it once with `load`; it never changes, so any thread may use it."""
+
+    catalog: Catalog
+    matcher: Matcher
+    identifier: Identifier
+    classifier: Classifier
+    attributor: Attributor
+    detector: ModuleType
+    detector_options: Any
+    config: Config
+
+    @classmethod
+    def load(cls, catalog: Catalog, model: Path, config: Config) -> Pipeline:
+        detector = kinds.load("detectors", config.detector.kind, "detector")
+        return cls(
+            catalog=catalog,
+            matcher=matcher_of(catalog),
+            identifier=Identifier.load(model),
+            classifier=Classifier.load(model),
+            attributor=Attributor(catalog),
+            detector=detector,
+            detector_options=kinds.convert(config.detector.options, detector.Options, "detector.options"),
+            config=config,
+        )
+
+    def understand(self, posts: Sequence[Post]) -> list[Mention | Dropped]:
+        """One answer per post, in order. Language, score and regions are worked out only for posts that pass the gate."""
+        texts = [normalize(post.text) for post in posts]
+        found = [self.matcher.find(text.skeleton) for text in texts]
+        passed = [i for i, matches in enumerate(found) if is_gated(matches)]
+        readings = self.read([posts[i] for i in passed], [texts[i] for i in passed], [found[i] for i in passed])
+        mentions = dict(zip(passed, self.judge(readings), strict=True))
+        return [mentions.get(i) or Dropped(post.id, _why(texts[i])) for i, post in enumerate(posts)]
+
+    def read(
+        self, posts: Sequence[Post], texts: Sequence[Normalized], found: Sequence[Sequence[Match]]
+    ) -> list[Reading]:
+        """Add the language, in one batch."""
+        languages: list[Language] = self.identifier.identify([t.clean for t in texts], [p.languages for p in posts])
+        return [
+            Reading(post, text.clean, text.skeleton, tuple(matches), language)
+            for post, text, matches, language in zip(posts, texts, found, languages, strict=True)
+        ]
+
+    def judge(self, readings: Sequence[Reading]) -> list[Mention]:
+        """Score, attribute and name what readings are about."""
+        made = []
+        for reading, score in zip(readings, self.classifier.score(readings), strict=True):
+            regions = self.attributor.attribute(reading)
+            made.append(
+                Mention(
+                    post=reading.post,
+                    services=services_of(reading, score.chatter, regions, self.catalog),
+                    score=score,
+                    language=reading.language,
+                    regions=regions,
+                    matches=tuple(dict.fromkeys(m.form for m in reading.matches if m.kind in ("service", *GATE))),
+                    cluster=cluster_of(reading.skeleton),
+                )
+            )
+        return made
+
+    def measure(self, mentions: Sequence[Mention], bins: Collection[tuple[str, datetime]]) -> list[Point]:
+        """The points of the wanted (service, bin)s; `mentions` holds all of them and those of the lookback before."""
+        signal = self.config.signal
+        return aggregate(mentions, bins, lookback=signal.lookback, floor=signal.chatter_floor)
+
+    def watch(
+        self,
+        panels: Mapping[str, Panel],
+        baselines: Mapping[str, Mapping[str, Baseline]],
+        ongoing: Sequence[Incident],
+        now: datetime,
+    ) -> tuple[list[Transition], list[Incident]]:
+        """What changes at `now`: transitions to store and tell, and incidents whose figures moved."""
+        alarms = [
+            alarm
+            for service, panel in sorted(panels.items())
+            for alarm in self.detector.detect(panel, baselines[service], self.detector_options)
+        ]
+        return incidents.track(alarms, panels, ongoing, now, resolve_after=self.config.detector.resolve_after)
+
+    def explain(
+        self, incident: Incident, mentions: Sequence[Mention], others: Sequence[Incident]
+    ) -> tuple[dict[str, float], tuple[str, ...]]:
+        """What kind of trouble an incident looks like, and why."""
+        return causes.causes(incident, mentions, others, self.catalog)
+
+
+def is_gated(matches: Sequence[Match]) -> bool:
+    """Whether a post says enough to be judged: trouble, a block or a recovery, or a service with something around it."""
+    kinds_found = {m.kind for m in matches}
+    return bool(kinds_found & GATE) or ("service" in kinds_found and bool(kinds_found & SIDE_GATE))
+
+
+def _why(text: Normalized) -> DropReason:
+    return DropReason.NO_MATCH if text.skeleton else DropReason.NO_TEXT

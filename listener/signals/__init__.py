@@ -1,0 +1,1 @@
+"""From mentions to numbers over time: bins, aggregate, exposure, panel, baseline."""

@@ -1,0 +1,170 @@
+"""Clean text and its skeleton: one plain-Latin form in which every script and spelling habit meets.
+
+`Çöktü`, `coktu` and `чöктü` share a skeleton, as do `не работи` and `ne raboti`, `έπεσε` and `epese`. Folding is a table and
+three regular expressions; it is lossy on purpose, so language identification reads the clean text instead.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from dataclasses import dataclass
+from hashlib import blake2b
+
+MAX_CHARACTERS = 4000  # a post is short; the rest of a longer text is left unread
+
+_URL = re.compile(r"(?:https?://|www\.)\S+|<url>", re.IGNORECASE)
+_HANDLE = re.compile(r"(?<!\w)@[\w.:-]+(?:@[\w.-]+)?")
+_SPACES = re.compile(r"\s+")
+_RUN = re.compile(r"(\w)\1{2,}")
+_TWICE = re.compile(r"([a-z])\1+")
+_DIGRAPH = re.compile(r"([csz])h")
+_LEET = re.compile(r"(?<=[a-z])[34680](?=[a-z])|(?<=[a-z])[46](?![0-9])|(?<![a-z0-9])[468](?=[a-z]{2})")
+_MIXED = re.compile(r"[^\W\d_]+")
+_LATIN = re.compile(r"[A-Za-zÀ-ɏ]")
+_CYRILLIC = re.compile(r"[Ѐ-ӿ]")
+_GREEK = re.compile(r"[Ͱ-Ͽἀ-῿]")
+_GREEK_PAIRS = re.compile("ου|ού|αι|αί|ει|εί|οι|οί|αυ|αύ|ευ|εύ")
+_PAIR_SOUND = {"ου": "ou", "αι": "e", "ει": "i", "οι": "i", "αυ": "av", "ευ": "ev"}
+_LOOKALIKE = str.maketrans("аеорсухіјѕһԁԛԝАВЕКМНОРСТУХІЈЅ", "aeopcyxijshdqwABEKMHOPCTYXIJS")
+_LEET_SOUND = {"3": "ks", "4": "c", "6": "s", "8": "th", "0": "o"}
+
+_SOUNDS = {
+    # Turkish, Slavic, Romanian, Albanian letters that a decomposition leaves alone
+    "ı": "i", "đ": "dj", "ð": "d", "ł": "l", "ø": "o", "ß": "ss", "æ": "ae", "œ": "oe", "ə": "e",
+    # Cyrillic
+    "а": "a", "б": "b", "в": "v", "г": "g", "д": "d", "е": "e", "ж": "z", "з": "z", "и": "i", "й": "i", "к": "k",
+    "л": "l", "м": "m", "н": "n", "о": "o", "п": "p", "р": "r", "с": "s", "т": "t", "у": "u", "ф": "f", "х": "h",
+    "ц": "c", "ч": "c", "ш": "s", "щ": "st", "ъ": "a", "ы": "i", "ь": "", "э": "e", "ю": "ju", "я": "ja",
+    "ђ": "dj", "ј": "j", "љ": "lj", "њ": "nj", "ћ": "c", "џ": "dz", "ѓ": "g", "ќ": "k", "ѕ": "dz", "ё": "e",
+    "і": "i", "ї": "i", "є": "e", "ґ": "g",
+    # Greek
+    "α": "a", "β": "v", "γ": "g", "δ": "d", "ε": "e", "ζ": "z", "η": "i", "θ": "th", "ι": "i", "κ": "k", "λ": "l",
+    "μ": "m", "ν": "n", "ξ": "ks", "ο": "o", "π": "p", "ρ": "r", "σ": "s", "ς": "s", "τ": "t", "υ": "i", "φ": "f",
+    "χ": "h", "ψ": "ps", "ω": "o",
+}  # fmt: skip
+
+
+def _sound(char: str) -> str:
+    """The skeleton of one character: letters and digits as plain Latin, marks as nothing, the rest as a space."""
+    low = char.lower()
+    if low in _SOUNDS:
+        return _SOUNDS[low]
+    made = []
+    for part in unicodedata.normalize("NFKD", low):
+        category = unicodedata.category(part)
+        if part in _SOUNDS:
+            made.append(_SOUNDS[part])
+        elif "a" <= part <= "z" or "0" <= part <= "9":
+            made.append(part)
+        elif category[0] == "M" or category == "Cf":
+            continue
+        elif category[0] in "LN" and part.isalpha():
+            made.append(part)  # a script outside ours stays as it is
+        else:
+            made.append(" ")
+    return "".join(made)
+
+
+class _Table(dict[int, str]):
+    """A `str.translate` table that works out a character when it first meets it."""
+
+    def __missing__(self, code: int) -> str:
+        sound = self[code] = _sound(chr(code))
+        return sound
+
+
+class _Visible(dict[int, int | None]):
+    """A `str.translate` table that drops control and format characters, white space apart."""
+
+    def __missing__(self, code: int) -> int | None:
+        hidden = unicodedata.category(chr(code)) in ("Cf", "Cc", "Cs") and chr(code) not in "\t\n\r"
+        kept = self[code] = None if hidden else code
+        return kept
+
+
+_TABLE = _Table()
+_VISIBLE = _Visible()
+
+
+@dataclass(frozen=True, slots=True)
+class Normalized:
+    """`clean` is for reading and for language identification, `skeleton` for matching and features."""
+
+    clean: str
+    skeleton: str
+
+    @property
+    def words(self) -> list[str]:
+        return self.skeleton.split()
+
+
+def clean(text: str) -> str:
+    """NFC, no invisible characters, links as `<url>`, handles as `@user`, long runs cut to two, spaces single.
+
+    >>> clean("açılmıyooooor   https://a.example/x @ali.veli")
+    'açılmıyoor <url> @user'
+    """
+    text = unicodedata.normalize("NFC", text[:MAX_CHARACTERS])
+    text = text.translate(_VISIBLE)
+    text = _HANDLE.sub("@user", _URL.sub("<url>", text))
+    return _SPACES.sub(" ", _RUN.sub(r"\1\1", text)).strip()
+
+
+def skeleton(text: str) -> str:
+    """Fold every script and spelling habit to one plain-Latin form, words separated by single spaces.
+
+    >>> skeleton("İNSTAGRAM ÇÖKTÜ mü?"), skeleton("Инстаграм не работи"), skeleton("4ovek, ne raboti li")
+    ('instagram coktu mu', 'instagram ne raboti', 'covek ne raboti li')
+    >>> skeleton("Έπεσε το ίνστα"), skeleton("сломљен љубав"), skeleton("žao mi je, đače")
+    ('epese to insta', 'slomljen ljubav', 'zao mi je djace')
+    """
+    if _GREEK.search(text):
+        text = _GREEK_PAIRS.sub(_pair, text.lower())
+    elif _CYRILLIC.search(text) and _LATIN.search(text):
+        text = _MIXED.sub(_repaired, text)
+    folded = text.translate(_TABLE) if not text.isascii() else _ASCII_REST.sub(" ", text.lower())
+    if _HAS_LEET.search(folded):
+        folded = _LEET.sub(_leet, folded)
+    return " ".join(_TWICE.sub(r"\1", _DIGRAPH.sub(r"\1", folded)).split())
+
+
+_ASCII_REST = re.compile(r"[^a-z0-9]+")
+_HAS_LEET = re.compile(r"[34680]")
+
+
+def normalize(text: str) -> Normalized:
+    """Both forms of a post's text. Links and handles are left out of the skeleton."""
+    made = clean(text)
+    return Normalized(made, skeleton(made.replace("<url>", " ").replace("@user", " ")))
+
+
+def _pair(found: re.Match[str]) -> str:
+    return _PAIR_SOUND[unicodedata.normalize("NFD", found[0])[0] + unicodedata.normalize("NFD", found[0])[1]]
+
+
+def _leet(found: re.Match[str]) -> str:
+    return _LEET_SOUND[found[0]]
+
+
+def _repaired(found: re.Match[str]) -> str:
+    """A word of both scripts whose Cyrillic letters all look Latin was typed to deceive, or by accident: read it as Latin."""
+    word = found[0]
+    if not (_LATIN.search(word) and _CYRILLIC.search(word)):
+        return word
+    plain = word.translate(_LOOKALIKE)
+    return word if _CYRILLIC.search(plain) else plain
+
+
+def cluster_of(folded: str) -> str:
+    """A key that copies of a text share: its words without digits, order and repeats aside; empty for a short text.
+
+    Many people write the same four words without copying anyone, so only longer texts can be copies.
+
+    >>> cluster_of("instagram coktu mu acaba bir tek bende mi 3") == cluster_of("bir tek bende mi instagram coktu mu acaba")
+    True
+    >>> cluster_of("instagram coktu")
+    ''
+    """
+    words = sorted({word for word in folded.split() if len(word) > 1 and not word.isdigit()})
+    return blake2b(" ".join(words).encode(), digest_size=8).hexdigest() if len(words) > 5 else ""
