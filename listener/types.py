@@ -213,13 +213,16 @@ class Baseline:
 
     `mean` has the signal's length. `dispersion` is the negative-binomial size k of one bin's count
     (variance = mean + mean**2 / k); `noise` is the variance of the slow log-rate noise, shared by neighbouring bins.
-    `weeks` says how much history stands behind it (0 = the prior from data alone).
+    `weeks` says how much history stands behind it (0 = the prior from data alone), `doubt` how far it may be off
+    altogether (variance of the log of `mean`), `memory` how long the noise remembers itself.
     """
 
     mean: Floats
     dispersion: float
     noise: float
     weeks: float
+    doubt: float = 0.0
+    memory: timedelta = timedelta(hours=4)
 
 
 class State(StrEnum):

@@ -1,1 +1,1 @@
-"""channels"""
+"""How people are told about a transition: one kind a file."""

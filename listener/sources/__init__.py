@@ -1,1 +1,32 @@
-"""sources"""
+"""Where posts come from: one kind a file. Names with a leading underscore are not kinds.
+
+A kind has a frozen `Options`, and two functions the daemon drives:
+
+`async def posts(options, cursor, net)` yields `(raw, cursor)`. Once `raw` and everything yielded before it is stored, the
+daemon commits `cursor`; None leaves the committed one as it is. A raw of None is a heartbeat (heard, nothing new), a `Gap`
+says what will never be heard. A source that can't go on raises `SourceError`; the daemon backs off and calls `posts` again
+with the last committed cursor, so a kind neither retries nor sleeps beyond its own interval. What was yielded and not
+committed comes again: ids are stable, so that is harmless. A cursor a kind can't read (another kind's) counts as none.
+
+`def parse(raw, received_at) -> Post | Delete | None` is pure. None means "not a post"; `Malformed` means upstream broke its
+own format, and is counted. `Post.author` and `Delete.author` are names as upstream writes them: the daemon hashes them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from listener.errors import InputError
+
+
+class Malformed(InputError, ValueError):
+    """Upstream, or a line of a file, does not keep to its format; counted and skipped, never the end of a run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """A stretch of time that upstream no longer has: what was written then will never be heard."""
+
+    since: datetime
+    until: datetime

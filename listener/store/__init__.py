@@ -27,10 +27,22 @@ from listener.types import (
 
 
 class Writer(Protocol):
-    """One open transaction; it sees its own writes. Leaving the `with` block commits, an exception rolls back."""
+    """One open transaction; it sees its own writes. Leaving the `with` block commits, an exception rolls back.
+
+    An error of the store (disk full, corrupt) reaches the caller as `StoreError` when the block is left; nothing of it
+    is stored then. A writer is of no use after its block.
+    """
 
     def add_mentions(self, mentions: Sequence[Mention]) -> list[Mention]:
-        """Store mentions; give back those that were new or whose text had changed (an edit replaces)."""
+        """Store mentions; give back those that were new or whose text had changed (an edit replaces).
+
+        A post delivered again is not given back, and one that was erased stays erased. Of several with one id the last
+        counts.
+        """
+        ...
+
+    def mentions_of(self, post_ids: Sequence[str]) -> list[Mention]:
+        """The mentions of these posts as stored now, by (at, post id): asked before `add_mentions`, what edits replace."""
         ...
 
     def mentions_between(self, services: Sequence[str], since: datetime, until: datetime) -> list[Mention]:
@@ -38,7 +50,12 @@ class Writer(Protocol):
         ...
 
     def erase(self, delete: Delete) -> list[Mention]:
-        """Erase text, author and URL of what upstream deleted; give back the mentions that were erased."""
+        """Erase text, author, URL, place and matches of what upstream deleted, in the store's files too.
+
+        Services, score, regions, cluster and instants stay, so that points stay as they are. Gives back the mentions
+        as they were before, by (at, post id); what was erased already is not among them. An author is erased within
+        the delete's source, or in all when that is empty.
+        """
         ...
 
     def put_points(self, points: Sequence[Point]) -> None:
@@ -49,7 +66,10 @@ class Writer(Protocol):
         """Add to what was heard: posts sum up over the same (source, at); up wins over not up."""
         ...
 
-    def add_dropped(self, source: str, day: str, reasons: dict[str, int]) -> None: ...
+    def add_dropped(self, source: str, day: str, reasons: dict[str, int]) -> None:
+        """Add to the posts dropped on a UTC day (`2026-03-02`), by reason."""
+        ...
+
     def put_transitions(self, transitions: Sequence[Transition]) -> None:
         """Store transitions and, with each, its incident as it is now. A transition id seen before is left alone."""
         ...
@@ -58,16 +78,30 @@ class Writer(Protocol):
         """Update incidents that changed without changing state (observed, authors, cause)."""
         ...
 
-    def add_notification(self, notification: Notification) -> None: ...
-    def set_cursor(self, source: str, cursor: str) -> None: ...
-    def put_health(self, health: Sequence[SourceHealth]) -> None: ...
+    def add_notification(self, notification: Notification) -> None:
+        """Note a try to tell someone; a later try of the same transition and channel stands beside it."""
+        ...
+
+    def set_cursor(self, source: str, cursor: str) -> None:
+        """Where to go on reading a source: in the same transaction as what was read before it."""
+        ...
+
+    def put_health(self, health: Sequence[SourceHealth]) -> None:
+        """Insert or replace by source."""
+        ...
+
     def set_mark(self, name: str, value: str) -> None:
         """Keep a small named value, such as the last tick watched."""
         ...
 
 
 class Store(Protocol):
-    def transaction(self) -> AbstractContextManager[Writer]: ...
+    """A store that is open. Reads see what was committed when they began; every method may raise `StoreError`."""
+
+    def transaction(self) -> AbstractContextManager[Writer]:
+        """Begin to write. Others that want to write wait; transactions don't nest."""
+        ...
+
     def mentions(
         self,
         *,
@@ -77,7 +111,10 @@ class Store(Protocol):
         until: datetime | None = None,
         limit: int = 1000,
     ) -> list[Mention]:
-        """Newest first. Erased texts come back empty."""
+        """`since <= at < until`, newest first, the later post id first among equals. Erased texts come back empty.
+
+        `region` asks for mentions with any weight there.
+        """
         ...
 
     def points(
@@ -92,12 +129,15 @@ class Store(Protocol):
         ...
 
     def keys(self, since: datetime | None = None) -> list[SeriesKey]:
-        """Series with any point since then."""
+        """Series with any point since then, in order."""
         ...
 
-    def hearing(self, since: datetime, until: datetime) -> list[Hearing]: ...
+    def hearing(self, since: datetime, until: datetime) -> list[Hearing]:
+        """`since <= at < until`, in order of (at, source)."""
+        ...
+
     def dropped(self, since: datetime | None = None) -> dict[tuple[str, str], int]:
-        """(source, reason) -> posts dropped, by day of `since`."""
+        """(source, reason) -> posts dropped on the UTC day of `since` and later."""
         ...
 
     def incidents(
@@ -112,25 +152,40 @@ class Store(Protocol):
         ...
 
     def transitions(self, *, incident: str = "", after: str = "", limit: int = 1000) -> list[Transition]:
-        """In the order they were stored; `after` is a transition id."""
+        """In the order they were stored, those after the transition `after`; from the first when nobody knows that id."""
+        ...
+
+    def notifications(self, *, transition: str = "") -> list[Notification]:
+        """In the order they were added."""
         ...
 
     def untold(self, channel: str) -> list[Transition]:
         """Transitions without a `sent` notification of this channel, in order."""
         ...
 
-    def cursor(self, source: str) -> str | None: ...
-    def health(self) -> list[SourceHealth]: ...
-    def mark(self, name: str) -> str | None: ...
+    def cursor(self, source: str) -> str | None:
+        """The last one committed, None for a source never read."""
+        ...
+
+    def health(self) -> list[SourceHealth]:
+        """In order of source."""
+        ...
+
+    def mark(self, name: str) -> str | None:
+        """The value last set, None when there is none."""
+        ...
+
     def forget(self, now: datetime, texts_before: datetime) -> int:
-        """Erase texts, authors and URLs of mentions received before then; give back how many."""
+        """Erase (as `Writer.erase` does) mentions received before then, a few thousand a transaction; give back how many."""
         ...
 
     def verify(self) -> list[str]:
-        """What is wrong with the store, one line a finding; empty when nothing is."""
+        """What is wrong with the store, one line a finding; empty when nothing is. Reads everything: takes its time."""
         ...
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Let go of the store; twice is fine."""
+        ...
 
 
 def open_store(url: str, *, read_only: bool = False) -> Store:

@@ -1,0 +1,108 @@
+"""Hashed n-grams of a batch of texts in plain NumPy: characters within words, words, and pairs of words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from listener.types import Floats
+
+Indices = NDArray[np.intp]
+Codes = NDArray[np.uint32]
+
+_HIGH = np.uint32(0x9E3779B1)
+_STEP = np.uint32(0x01000193)
+_MIX = np.uint32(0x2C1B3C6D)
+
+
+@dataclass(frozen=True, slots=True)
+class Parameters:
+    """How features are made; stored with a model, because its weights mean nothing without them."""
+
+    bits: int = 17  # 2**bits buckets for n-grams
+    shortest: int = 2
+    longest: int = 5
+    word_scale: float = 1.0
+    told_scale: float = 0.5
+
+    @property
+    def buckets(self) -> int:
+        return 1 << self.bits
+
+
+@dataclass(frozen=True)
+class Grams:
+    """The n-grams of a batch as bucket numbers, by place in the text; the bucket after the last one holds nothing."""
+
+    posts: int
+    chars: list[Indices]  # one array per n; chars[k][i] is the n-gram that starts at place i
+    char_post: Indices  # the post each place belongs to, ascending
+    words: list[Indices]  # one array for single words, one for pairs; by word
+    word_post: Indices
+    nothing: int
+
+    @cached_property
+    def char_weight(self) -> Floats:
+        """1 / sqrt(n-grams) of each post: a long post shouts no louder than a short one."""
+        return self._weight(self.chars, self.char_post)
+
+    @cached_property
+    def word_weight(self) -> Floats:
+        return self._weight(self.words, self.word_post)
+
+    def _weight(self, grams: list[Indices], post: Indices) -> Floats:
+        some = sum(
+            (np.bincount(post[g != self.nothing], minlength=self.posts) for g in grams), np.zeros(self.posts, int)
+        )
+        return 1 / np.sqrt(np.maximum(some, 1))
+
+
+def grams(texts: Sequence[str], parameters: Parameters) -> Grams:
+    """Hash every character n-gram that stays within a word (its borders included), every word and every pair of words."""
+    padded = [f" {text} " for text in texts]
+    codes: Codes = np.frombuffer("".join(padded).encode("utf-32-le", "replace"), np.uint32)
+    post = np.repeat(np.arange(len(texts), dtype=np.intp), [len(text) for text in padded])
+    space = codes == 32
+    before = np.cumsum(space)
+    chars = []
+    rolled = codes * _HIGH
+    for n in range(2, parameters.longest + 1):
+        rolled = rolled[:-1] * _STEP + codes[n - 1 :] * _HIGH
+        if n < parameters.shortest:
+            continue
+        inside = before[n - 2 : len(codes) - 1] - before[: len(codes) - n + 1] == 0
+        if n == 2:
+            inside = ~(space[:-1] & space[1:])
+        made = np.full(len(codes), parameters.buckets, dtype=np.intp)
+        made[: len(inside)] = np.where(inside, _bucket(rolled, n, parameters.bits), parameters.buckets)
+        chars.append(made)
+    words, word_post = _words(codes, space, post, parameters)
+    return Grams(len(texts), chars, post, words, word_post, parameters.buckets)
+
+
+def _words(
+    codes: Codes, space: NDArray[np.bool_], post: Indices, parameters: Parameters
+) -> tuple[list[Indices], Indices]:
+    letters = np.flatnonzero(~space)
+    if not len(letters):
+        return [np.zeros(0, np.intp)] * 2, np.zeros(0, np.intp)
+    first = np.flatnonzero(np.diff(letters, prepend=-2) > 1)
+    place = np.arange(len(letters)) - np.repeat(first, np.diff(first, append=len(letters)))
+    powers = np.cumprod(np.full(int(place.max()) + 1, _STEP, np.uint32), dtype=np.uint32)
+    word = np.add.reduceat(codes[letters] * _HIGH * powers[place], first, dtype=np.uint32)
+    word_post = post[letters[first]]
+    pair = np.full(len(word), parameters.buckets, dtype=np.intp)
+    together = np.flatnonzero(word_post[1:] == word_post[:-1])
+    pair[together] = _bucket(word[together] * _MIX + word[together + 1], 12, parameters.bits)
+    return [_bucket(word, 11, parameters.bits), pair], word_post
+
+
+def _bucket(hashed: Codes, salt: int, bits: int) -> Indices:
+    mixed = hashed ^ np.uint32(salt * 0x85EBCA6B & 0xFFFFFFFF)
+    mixed = (mixed ^ (mixed >> np.uint32(15))) * _MIX
+    mixed = (mixed ^ (mixed >> np.uint32(12))) * _HIGH
+    return (mixed >> np.uint32(32 - bits)).astype(np.intp)

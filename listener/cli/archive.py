@@ -1,0 +1,291 @@
+"""Commands that read posts or counts from files: score, replay, detect."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from listener.cli import show, wiring
+from listener.cli.wiring import ConfigOption, ModelOption
+from listener.errors import InputError
+from listener.types import LABELS, Dropped, Mention, Post, Transition
+
+if TYPE_CHECKING:
+    from listener.pipeline import Pipeline
+
+BATCH = 512
+
+
+class Format(StrEnum):
+    jsonl = "jsonl"
+    table = "table"
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(score)
+    app.command()(replay)
+    app.command()(detect)
+
+
+def score(
+    file: Annotated[
+        str, typer.Argument(metavar="[FILE|-]", help="Posts, one JSON object a line; - reads stdin.")
+    ] = "-",
+    explain: Annotated[bool, typer.Option("--explain", help="Add the features that moved the score most.")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Stop at the first malformed line.")] = False,
+    config: ConfigOption = None,
+    model: ModelOption = None,
+) -> None:
+    """Score posts: one line of JSON per input line, in the same order."""
+    read, catalog = wiring.read(config)
+    pipeline = wiring.pipeline(read, catalog, model)
+    bad = 0
+    for record in _scored(_lines(file), pipeline, explain=explain):
+        if "error" in record:
+            bad += 1
+            if strict:
+                raise InputError(f"{file}: line {record['line']}: {record['error']}")
+        print(show.line(record))
+    if bad:
+        print(f"listener: {bad} malformed lines, each answered with its error", file=sys.stderr)
+
+
+def _lines(file: str) -> Iterator[bytes]:
+    if file == "-":
+        yield from sys.stdin.buffer
+        return
+    try:
+        with Path(file).open("rb") as handle:
+            yield from handle
+    except OSError as error:
+        raise InputError(f"{file}: {error.strerror}") from error
+
+
+def _scored(lines: Iterable[bytes], pipeline: Pipeline, *, explain: bool) -> Iterator[dict[str, Any]]:
+    from listener.sources.jsonl import parse_line
+
+    now = datetime.now(UTC)
+    batch: list[Post | dict[str, Any]] = []
+    for number, raw in enumerate(lines, 1):
+        try:
+            batch.append(parse_line(raw, number, now))
+        except ValueError as error:
+            batch.append({"line": number, "error": str(error)})
+        if len(batch) >= BATCH:
+            yield from _answers(batch, pipeline, explain=explain)
+            batch = []
+    yield from _answers(batch, pipeline, explain=explain)
+
+
+def _answers(batch: list[Post | dict[str, Any]], pipeline: Pipeline, *, explain: bool) -> Iterator[dict[str, Any]]:
+    posts = [item for item in batch if isinstance(item, Post)]
+    answers = iter(pipeline.understand(posts))
+    for item in batch:
+        if isinstance(item, Post):
+            answer = next(answers)
+            record = _record(item, answer, pipeline)
+            if explain and isinstance(answer, Mention):
+                record["features"] = [[name, round(weight, 4)] for name, weight in pipeline.explain_score(item)]
+            yield record
+        else:
+            yield item
+
+
+def _record(post: Post, answer: Mention | Dropped, pipeline: Pipeline) -> dict[str, Any]:
+    native = post.id.partition(":")[2]
+    if isinstance(answer, Dropped):
+        return {
+            "id": native,
+            "chatter": 0.0,
+            "label": "other",
+            "probabilities": {label: float(label == "other") for label in LABELS},
+            "symptom": None,
+            "services": [],
+            "language": None,
+            "regions": [],
+            "matches": [],
+            "model": pipeline.classifier.digest,
+            "dropped": str(answer.reason),
+        }
+    return {
+        "id": native,
+        "chatter": round(answer.score.chatter, 4),
+        "label": answer.score.label,
+        "probabilities": {label: round(p, 4) for label, p in zip(LABELS, answer.score.probabilities, strict=True)},
+        "symptom": answer.score.symptom or None,
+        "services": list(answer.services),
+        "language": {"code": answer.language.code, "confidence": round(answer.language.confidence, 3)},
+        "regions": [{"region": r.region, "weight": r.weight, "evidence": list(r.evidence)} for r in answer.regions],
+        "matches": list(answer.matches),
+        "model": pipeline.classifier.digest,
+    }
+
+
+def replay(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Archived posts, one JSON object a line.")],
+    until: Annotated[
+        str | None, typer.Option("--until", metavar="T", help="Stop before this instant (RFC 3339).")
+    ] = None,
+    store: Annotated[
+        str | None,
+        typer.Option(
+            "--store", metavar="URL", help="Keep everything in this store; default: in memory. Resumes there."
+        ),
+    ] = None,
+    format: Annotated[Format, typer.Option("--format", help="How transitions are printed.")] = Format.jsonl,
+    strict: Annotated[bool, typer.Option("--strict", help="Stop at the first malformed line.")] = False,
+    config: ConfigOption = None,
+    model: ModelOption = None,
+) -> None:
+    """Replay archived posts through the live code path in event time: one line per change of an incident."""
+    from listener.recorder import Recorder
+    from listener.replay import Archive
+    from listener.replay import replay as run
+    from listener.store import open_store
+
+    bad: list[str] = []
+
+    def on_bad(message: str) -> None:
+        if strict:
+            raise InputError(message)
+        bad.append(message)
+        if len(bad) <= 10:
+            print(f"listener: {message}", file=sys.stderr)
+
+    end = instant(until) if until else None
+    archive = Archive(files, on_bad)
+    if bad:
+        print(f"listener: {len(bad)} malformed lines skipped", file=sys.stderr)
+    read, catalog = wiring.read(config)
+    opened = open_store(store or "sqlite:///:memory:")
+    try:
+        recorder = Recorder(wiring.pipeline(read, catalog, model), opened)
+        with show.progress("replaying", len(archive)) as progress:
+            transitions = run(archive, recorder, opened, until=end, progress=progress)
+            if format is Format.table:
+                show.console().print(_table(list(transitions)))
+            else:
+                for transition in transitions:
+                    print(show.line(transition_record(transition)), flush=True)
+    finally:
+        opened.close()
+
+
+def transition_record(transition: Transition) -> dict[str, Any]:
+    """The line of a transition, as promised to other programs."""
+    incident = transition.incident
+    return {
+        "at": show.when(transition.at),
+        "incident": incident.id,
+        "service": incident.service,
+        "regions": list(incident.regions),
+        "from": transition.from_state,
+        "to": transition.to_state,
+        "started_at": show.when(incident.started_at),
+        "cause": {name: round(p, 3) for name, p in incident.cause.items()},
+        "observed": round(incident.observed, 2),
+        "expected": round(incident.expected, 2),
+        "authors": incident.authors,
+        "posts": incident.posts,
+    }
+
+
+def _table(transitions: list[Transition]) -> Any:
+    rows = (
+        (
+            show.when(t.at),
+            t.incident.service,
+            " ".join(t.incident.regions),
+            f"{t.from_state or 'new'} → {t.to_state}",
+            show.when(t.incident.started_at),
+            max(t.incident.cause, key=t.incident.cause.__getitem__) if t.incident.cause else "",
+            f"{t.incident.observed:.1f} / {t.incident.expected:.1f}",
+            str(t.incident.authors),
+        )
+        for t in transitions
+    )
+    columns = ("at", "service", "regions", "change", "since", "likely", "observed/expected", "authors")
+    return show.table("", columns, rows, empty="nothing happened")
+
+
+def detect(
+    counts: Annotated[str, typer.Argument(metavar="COUNTS.csv|-", help="CSV with the columns time,count[,exposure].")],
+    bin: Annotated[str, typer.Option("--bin", metavar="LENGTH", help="Length of a bin, such as 1m or 5m.")] = "5m",
+    config: ConfigOption = None,
+) -> None:
+    """Judge one series of counts, strictly online: each row is answered before the next is read.
+
+    An empty count means that nothing could be heard in that bin. Output: time,observed,expected,upperbound,score,alarm.
+    """
+    from listener import kinds
+    from listener.signals.online import Online
+
+    read, _ = wiring.read(config)
+    try:
+        length = kinds.duration(bin)
+    except ValueError as error:
+        raise InputError(f"--bin: {error}") from error
+    detector = kinds.load("detectors", read.detector.kind, "detector")
+    options = kinds.convert(read.detector.options, detector.Options, "detector.options")
+    online = Online(detector, options, length)
+    print("time,observed,expected,upperbound,score,alarm")
+    for number, (time, count, exposure) in _counts(counts):
+        try:
+            alarm = online.feed(instant(time), count, exposure)
+        except ValueError as error:
+            raise InputError(f"{counts}:{number}: {error}") from error
+        observed = "" if count is None else f"{alarm.observed:g}"
+        print(
+            f"{time},{observed},{alarm.expected:.4f},{alarm.upperbound:.4f},{alarm.score:.3f},{int(alarm.raised)}",
+            flush=True,
+        )
+
+
+def _counts(file: str) -> Iterator[tuple[int, tuple[str, float | None, float]]]:
+    if file == "-":
+        yield from _rows(file, sys.stdin)
+        return
+    try:
+        with Path(file).open(encoding="utf-8", newline="") as handle:
+            yield from _rows(file, handle)
+    except OSError as error:
+        raise InputError(f"{file}: {error.strerror}") from error
+
+
+def _rows(file: str, handle: IO[str]) -> Iterator[tuple[int, tuple[str, float | None, float]]]:
+    """Row by row without reading ahead, as a pipe needs it."""
+    columns: list[str] = []
+    for number, text in enumerate(iter(handle.readline, ""), 1):
+        cells = [cell.strip() for cell in text.strip().split(",")]
+        if not text.strip():
+            continue
+        if not columns:
+            columns = cells
+            if columns[:2] != ["time", "count"] or columns[2:] not in ([], ["exposure"]):
+                raise InputError(f"{file}:1: expected the header time,count[,exposure], got {text.strip()[:80]!r}")
+            continue
+        if len(cells) != len(columns):
+            raise InputError(f"{file}:{number}: expected {len(columns)} columns, got {len(cells)}")
+        try:
+            count = float(cells[1]) if cells[1] else None
+            exposure = float(cells[2]) if len(cells) > 2 and cells[2] else 1.0
+        except ValueError as error:
+            raise InputError(f"{file}:{number}: {error}") from error
+        if count is not None and not 0 <= count < 1e12:
+            raise InputError(f"{file}:{number}: count {cells[1]} is not a number of posts")
+        yield number, (cells[0], count, 0.0 if count is None else exposure)
+
+
+def instant(text: str) -> datetime:
+    """An RFC 3339 instant; without a zone it is UTC."""
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise InputError(f"{text!r} is not an instant; write 2026-11-21T14:03:00Z") from error
+    return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)

@@ -1,0 +1,267 @@
+"""Commands that run: the daemon, the demo on a synthetic day, and the check of config and sources."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from listener import __version__, kinds, telemetry
+from listener.cli import show, wiring
+from listener.cli.wiring import ConfigOption, ModelOption
+from listener.errors import ListenerError, SourceError
+
+if TYPE_CHECKING:
+    from listener.config import Config
+    from listener.daemon import Daemon, Source
+    from listener.sources._net import Net
+    from listener.store import Store
+
+PROBE = timedelta(seconds=40)  # how long `check` waits for one source
+AT_ONCE = 8
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(run)
+    app.command()(demo)
+    app.command()(check)
+
+
+def run(
+    config: ConfigOption = None,
+    model: ModelOption = None,
+    store: Annotated[str | None, typer.Option("--store", metavar="URL", help="Store; default: the config's.")] = None,
+    log_level: Annotated[str, typer.Option("--log-level", help="debug, info, warning or error.")] = "info",
+    log_json: Annotated[bool, typer.Option("--log-json", help="Log lines as JSON.")] = False,
+    table: Annotated[bool, typer.Option("--table/--no-table", help="Live table when stdout is a terminal.")] = True,
+) -> None:
+    """Run the daemon: listen to the sources, keep the signals, open incidents, serve the dashboard."""
+    live = table and sys.stdout.isatty()
+    if log_level not in telemetry.LEVELS:
+        raise ListenerError(f"--log-level: {log_level!r} is none of {', '.join(telemetry.LEVELS)}")
+    telemetry.configure("error" if live else log_level, as_json=log_json, colour=sys.stderr.isatty())
+    read, catalog = wiring.read(config)
+    pipeline = wiring.pipeline(read, catalog, model)
+    sources = wiring.sources(read, catalog)
+    channels = wiring.channels(read)
+    listening = bind(read.web.host, read.web.port) if read.web.enabled else None
+
+    from listener.daemon import Daemon
+    from listener.recorder import Recorder
+    from listener.store import open_store
+
+    opened = open_store(store or read.store_url())
+    metrics = telemetry.Metrics(__version__)
+    try:
+        recorder = Recorder(pipeline, opened, wiring.shares(sources, catalog))
+        daemon = Daemon(
+            recorder,
+            opened,
+            sources,
+            channels,
+            net(read),
+            author_key=wiring.author_key(read),
+            metrics=metrics,
+        )
+        app = web_app(opened, catalog, metrics.render) if listening else None
+        _unwrapped(asyncio.run, _together(daemon, app, listening, live=live, config=read))
+    finally:
+        opened.close()
+        if listening:
+            listening.close()
+
+
+async def _together(daemon: Daemon, app: Any, listening: socket.socket | None, *, live: bool, config: Config) -> None:
+    """The daemon, the web and the live table, until the daemon stops."""
+    others: list[asyncio.Task[None]] = []
+    server = None
+    if listening is not None:
+        server = web_server(app)
+        others.append(asyncio.create_task(server.serve(sockets=[listening])))
+        print(f"dashboard: http://{config.web.host}:{config.web.port}/", file=sys.stderr)
+    if live:
+        from listener.cli.screen import paint
+
+        others.append(asyncio.create_task(paint(daemon)))
+    try:
+        await daemon.run()
+    finally:
+        if server is not None:
+            server.should_exit = True
+        for task in others[1 if server else 0 :]:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+
+
+def _unwrapped(run_it: Callable[[Any], None], work: Any) -> None:
+    """A task group wraps what ended it; people want the one line that says what went wrong."""
+    try:
+        run_it(work)
+    except ExceptionGroup as group:
+        for error in _leaves(group):
+            if isinstance(error, ListenerError):
+                raise error from None
+        raise
+
+
+def _leaves(group: BaseException) -> list[BaseException]:
+    if isinstance(group, BaseExceptionGroup):
+        return [leaf for inner in group.exceptions for leaf in _leaves(inner)]
+    return [group]
+
+
+def demo(
+    serve: Annotated[bool, typer.Option("--serve/--no-serve", help="Show the result on the dashboard.")] = True,
+    config: ConfigOption = None,
+    model: ModelOption = None,
+) -> None:
+    """Replay a synthetic day (invented posts) through the live code path and show it on the dashboard."""
+    from listener.recorder import Recorder
+    from listener.replay import Archive, replay
+    from listener.store import open_store
+
+    telemetry.configure("warning", colour=sys.stderr.isatty())
+    read, catalog = wiring.read(config)
+    pipeline = wiring.pipeline(read, catalog, model)
+    listening = bind(read.web.host, read.web.port) if serve else None
+    archive = Archive([catalog.root / "samples" / "day.jsonl"], lambda message: None)
+    with tempfile.TemporaryDirectory(prefix="listener-demo-") as folder:
+        opened = open_store(f"sqlite:///{folder}/demo.db")
+        recorder = Recorder(pipeline, opened)
+        print("a synthetic day: every post is invented", file=sys.stderr)
+        with show.progress("replaying", len(archive)) as progress:
+            count = sum(1 for _ in replay(archive, recorder, opened, progress=progress))
+        from listener.cli.look import incident_table
+
+        found = opened.incidents(limit=1000)
+        show.console().print(incident_table(found))
+        print(f"{len(archive)} posts, {count} transitions, {len(found)} incidents", file=sys.stderr)
+        if listening is not None:
+            end = recorder.watched() or datetime.now(UTC)
+            metrics = telemetry.Metrics(__version__)
+            app = web_app(opened, catalog, metrics.render, clock=lambda: end, synthetic=True)
+            print(f"dashboard: http://{read.web.host}:{read.web.port}/ (Ctrl-C ends)", file=sys.stderr)
+            asyncio.run(web_server(app).serve(sockets=[listening]))
+        opened.close()
+
+
+def web_app(
+    store: Store,
+    catalog: Any,
+    metrics: Callable[[], bytes],
+    *,
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    synthetic: bool = False,
+) -> Any:
+    from listener.web.app import Settings, create_app
+
+    settings = Settings(
+        services={s.id: s.name for s in catalog.services.values()},
+        regions={r.code: r.english for r in catalog.regions.values()},
+        version=__version__,
+        metrics=metrics,
+        clock=clock,
+        synthetic=synthetic,
+    )
+    return create_app(store, settings)
+
+
+def web_server(app: Any) -> Any:
+    """uvicorn within our own loop: it logs nothing by itself, and the daemon keeps the signals."""
+    import uvicorn
+
+    class Server(uvicorn.Server):
+        def capture_signals(self) -> Any:
+            return contextlib.nullcontext()
+
+    settings = uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=2, server_header=False)
+    return Server(settings)
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """Take the port before anything else starts, so that a second daemon fails at once and clearly."""
+    made = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        made.bind((host, port))
+    except OSError as error:
+        made.close()
+        raise ListenerError(
+            f"can't listen on {host}:{port}: {os.strerror(error.errno or 0)}; choose another [web] port in listener.toml or"
+            f" LISTENER_WEB_PORT"
+        ) from error
+    return made
+
+
+def net(config: Config) -> Net:
+    from listener.sources._net import Net
+
+    contact = config.http.contact or "self-hosted; no contact given"
+    return Net(user_agent=f"outage-listener/{__version__} (+{contact})", allow_private=config.http.allow_private)
+
+
+def check(config: ConfigOption = None, model: ModelOption = None) -> None:
+    """Check the config, the data and the model, and probe every source once. Nothing is stored."""
+    telemetry.configure("error")
+    read, catalog = wiring.read(config)
+    pipeline = wiring.pipeline(read, catalog, model)
+    found = wiring.sources(read, catalog)
+    wiring.channels(read)
+    print(
+        f"config ok · {len(catalog.languages)} languages, {len(catalog.services)} services, {len(catalog.places)} places"
+        f" · model {pipeline.classifier.digest[:19]}",
+        file=sys.stderr,
+    )
+    results = asyncio.run(_probe_all(found, net(read)))
+    rows = [(s.name, s.kind, s.region, reason or "ok", detail) for s, reason, detail in results]
+    rows.sort(key=lambda row: (row[3] == "ok", row[0]))
+    columns = ("source", "kind", "region", "state", "detail")
+    show.console().print(show.table("", columns, rows, empty="no sources configured"))
+    well = sum(1 for _, reason, _ in results if not reason)
+    print(f"{well} of {len(results)} sources answered", file=sys.stderr)
+    if results and not well:
+        raise ListenerError("no source answered")
+
+
+async def _probe_all(found: Sequence[Source], edge: Net) -> list[tuple[Source, str, str]]:
+    gate = asyncio.Semaphore(AT_ONCE)
+
+    async def one(source: Source) -> tuple[Source, str, str]:
+        async with gate:
+            return (source, *await _probe(source, edge))
+
+    with show.progress("probing", len(found)) as progress:
+        results = []
+        for done in asyncio.as_completed([one(source) for source in found]):
+            results.append(await done)
+            progress(len(results))
+    return results
+
+
+async def _probe(source: Source, edge: Net) -> tuple[str, str]:
+    """The reason it failed (empty when it answered), and what it said."""
+    try:
+        async with (
+            asyncio.timeout(PROBE.total_seconds()),
+            contextlib.aclosing(source.module.posts(source.options, None, edge)) as posts,
+        ):
+            async for raw, _ in posts:
+                if raw is None:
+                    return "", "answered, nothing new"
+                post = source.module.parse(raw, edge.now())
+                return "", f"first post from {show.when(getattr(post, 'created_at', None)) or 'somebody'}"
+    except SourceError as error:
+        return error.reason, str(error)
+    except TimeoutError:
+        return "timeout", f"no answer within {kinds.show_duration(PROBE)}"
+    except ValueError as error:
+        return "malformed", str(error)
+    return "", "nothing there"

@@ -1,0 +1,256 @@
+"""Commands that look at a store: signal, incidents, sources. They open it read-only, also while the daemon writes."""
+
+from __future__ import annotations
+
+import sys
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from listener import kinds
+from listener.cli import show, wiring
+from listener.cli.archive import instant
+from listener.cli.wiring import ConfigOption
+from listener.errors import InputError
+from listener.types import Incident, IncidentState, SourceHealth
+
+StoreOption = Annotated[
+    str | None, typer.Option("--store", metavar="URL", help="Store to look at; default: the one of the config.")
+]
+
+
+class Output(StrEnum):
+    table = "table"
+    csv = "csv"
+    jsonl = "jsonl"
+    parquet = "parquet"
+
+
+class Listing(StrEnum):
+    table = "table"
+    jsonl = "jsonl"
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(signal)
+    app.command()(incidents)
+    app.command()(sources)
+
+
+def signal(
+    service: Annotated[str, typer.Option("--service", metavar="ID", help="Service, such as instagram.")],
+    region: Annotated[str, typer.Option("--region", metavar="CODE", help="Region, such as TR.")],
+    since: Annotated[
+        str, typer.Option("--since", metavar="T", help="From this instant (RFC 3339), or a length of time back.")
+    ] = "24h",
+    bin: Annotated[str, typer.Option("--bin", metavar="LENGTH", help="Length of a bin.")] = "5m",
+    format: Annotated[
+        Output, typer.Option("--format", help="table, csv, jsonl, or parquet (to --out).")
+    ] = Output.table,
+    out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Write here instead of stdout.")] = None,
+    store: StoreOption = None,
+    config: ConfigOption = None,
+) -> None:
+    """Print the outage-chatter signal of one service in one region."""
+    from listener.store import open_store
+
+    read, catalog = wiring.read(config)
+    for kind, code, known in (("service", service, catalog.services), ("region", region, catalog.regions)):
+        if code not in known and code != "unnamed":
+            raise InputError(f"--{kind}: no {kind} {code!r} in the data")
+    now = datetime.now(UTC)
+    start = _since(since, now)
+    length = kinds.duration(bin)
+    opened = open_store(store or read.store_url(), read_only=True)
+    try:
+        points = opened.points(service=service, region=region, since=start, until=now)
+    finally:
+        opened.close()
+    rows: dict[datetime, list[float]] = {}
+    for point in points:
+        from listener.signals.bins import floor
+
+        row = rows.setdefault(floor(point.at, length), [0.0, 0, 0, 0.0])
+        row[0] += point.observed
+        row[1] += point.posts
+        row[2] += point.authors
+        row[3] += point.recovered
+    records = [
+        {
+            "time": show.when(at),
+            "observed": round(row[0], 3),
+            "posts": int(row[1]),
+            "authors": int(row[2]),
+            "recovered": round(row[3], 3),
+        }
+        for at, row in sorted(rows.items())
+    ]
+    _write(records, format, out, f"{service} in {region}")
+
+
+def _since(text: str, now: datetime) -> datetime:
+    try:
+        return now - kinds.duration(text)
+    except ValueError:
+        return instant(text)
+
+
+def _write(records: list[dict[str, Any]], format: Output, out: Path | None, title: str) -> None:
+    columns = ("time", "observed", "posts", "authors", "recovered")
+    if format is Output.parquet:
+        _parquet(records, columns, out)
+        return
+    if format is Output.table and out is None:
+        rows = [[str(record[c]) for c in columns] for record in records]
+        show.console().print(show.table(title, columns, rows, empty="no chatter"))
+        return
+    if format is Output.jsonl:
+        text = "".join(show.line(record) + "\n" for record in records)
+    else:
+        text = show.as_csv(columns, [[record[c] for c in columns] for record in records])
+    if out is None:
+        sys.stdout.write(text)
+    else:
+        out.write_text(text, encoding="utf-8")
+
+
+def _parquet(records: list[dict[str, Any]], columns: tuple[str, ...], out: Path | None) -> None:
+    if out is None:
+        raise InputError("--format parquet needs --out FILE")
+    try:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+    except ImportError as error:
+        raise InputError("parquet needs pyarrow: pip install 'outage-listener[parquet]'") from error
+    table = pa.table({c: [record[c] for record in records] for c in columns})
+    pq.write_table(table, out)
+
+
+def incidents(
+    since: Annotated[
+        str, typer.Option("--since", metavar="T", help="Changed since this instant, or a length of time back.")
+    ] = "7d",
+    service: Annotated[str, typer.Option("--service", metavar="ID", help="Only this service.")] = "",
+    open: Annotated[bool, typer.Option("--open", help="Only those that are not resolved.")] = False,
+    format: Annotated[Listing, typer.Option("--format", help="How they are printed.")] = Listing.table,
+    store: StoreOption = None,
+    config: ConfigOption = None,
+) -> None:
+    """List incidents, the newest first."""
+    from listener.store import open_store
+
+    read, _ = wiring.read(config)
+    now = datetime.now(UTC)
+    opened = open_store(store or read.store_url(), read_only=True)
+    states = (IncidentState.PENDING, IncidentState.FIRING) if open else ()
+    try:
+        found = opened.incidents(states=states, service=service, since=_since(since, now), limit=1000)
+    finally:
+        opened.close()
+    if format is Listing.jsonl:
+        for incident in found:
+            print(show.line(incident_record(incident)))
+        return
+    show.console().print(incident_table(found))
+
+
+def incident_table(found: list[Incident]) -> Any:
+    columns = ("service", "regions", "state", "since", "until", "likely", "authors")
+    return show.table("", columns, map(_incident_row, found), empty="no incidents")
+
+
+def incident_record(incident: Incident) -> dict[str, Any]:
+    return {
+        "incident": incident.id,
+        "service": incident.service,
+        "regions": list(incident.regions),
+        "state": incident.state,
+        "started_at": show.when(incident.started_at),
+        "updated_at": show.when(incident.updated_at),
+        "resolved_at": show.when(incident.resolved_at) or None,
+        "cause": {name: round(p, 3) for name, p in incident.cause.items()},
+        "evidence": list(incident.cause_evidence),
+        "observed": round(incident.observed, 2),
+        "expected": round(incident.expected, 2),
+        "authors": incident.authors,
+        "posts": incident.posts,
+    }
+
+
+def _incident_row(incident: Incident) -> tuple[str, ...]:
+    likely = max(incident.cause, key=incident.cause.__getitem__) if incident.cause else ""
+    return (
+        incident.service,
+        " ".join(incident.regions),
+        str(incident.state),
+        show.when(incident.started_at),
+        show.when(incident.resolved_at),
+        f"{likely} {incident.cause[likely]:.0%}" if likely else "",
+        str(incident.authors),
+    )
+
+
+def sources(
+    format: Annotated[Listing, typer.Option("--format", help="How they are printed.")] = Listing.table,
+    store: StoreOption = None,
+    config: ConfigOption = None,
+) -> None:
+    """Show how each source is doing: last success, last item, errors in a row and why, next try."""
+    from listener.store import open_store
+
+    read, _ = wiring.read(config)
+    now = datetime.now(UTC)
+    opened = open_store(store or read.store_url(), read_only=True)
+    try:
+        found = opened.health()
+    finally:
+        opened.close()
+    if format is Listing.jsonl:
+        for health in found:
+            print(show.line(health_record(health)))
+        return
+    show.console().print(health_table(found, now))
+
+
+def health_record(health: SourceHealth) -> dict[str, Any]:
+    return {
+        "source": health.source,
+        "kind": health.kind,
+        "region": health.region or None,
+        "last_success_at": show.when(health.last_success_at) or None,
+        "last_item_at": show.when(health.last_item_at) or None,
+        "lag_seconds": health.lag.total_seconds() if health.lag is not None else None,
+        "errors_in_a_row": health.errors_in_a_row,
+        "reason": health.reason or None,
+        "next_try_at": show.when(health.next_try_at) or None,
+        "posts": health.posts,
+    }
+
+
+def health_table(found: list[SourceHealth], now: datetime) -> Any:
+    """Worst first, so that a long list still says what matters at its top."""
+    worst = sorted(found, key=lambda h: (-h.errors_in_a_row, h.source))
+    rows = (
+        (
+            health.source,
+            health.region,
+            show.ago(health.last_success_at, now),
+            show.ago(health.last_item_at, now),
+            str(health.posts),
+            f"{health.reason} ({health.errors_in_a_row}x)" if health.errors_in_a_row else "ok",
+            _next(health, now),
+        )
+        for health in worst
+    )
+    columns = ("source", "region", "answered", "newest post", "posts", "state", "next try")
+    return show.table("", columns, rows, empty="no source has been tried yet")
+
+
+def _next(health: SourceHealth, now: datetime) -> str:
+    if health.next_try_at is None:
+        return ""
+    wait = health.next_try_at - now
+    return "now" if wait <= timedelta(0) else f"in {show.short(wait)}"

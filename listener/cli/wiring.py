@@ -1,0 +1,131 @@
+"""Puts the parts together for a command: config, catalog, pipeline, store, sources."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable, Sequence
+from dataclasses import fields
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from listener import catalog as catalogs
+from listener import config as configs
+from listener import kinds
+from listener.catalog import Catalog
+from listener.config import Config
+from listener.errors import ConfigError
+
+if TYPE_CHECKING:
+    from listener.daemon import Channel, Source
+    from listener.pipeline import Pipeline
+
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option("--config", "-c", metavar="FILE", help="Config file; default: $LISTENER_CONFIG or ./listener.toml."),
+]
+ModelOption = Annotated[
+    Path | None, typer.Option("--model", metavar="DIR", help="Model folder; default: the one of the config.")
+]
+COMMON = ("region", "language")  # keys any source may have, whatever its kind
+
+
+def read(path: Path | None) -> tuple[Config, Catalog]:
+    """The config and the catalog it names."""
+    config = configs.load(path)
+    return config, catalogs.load(Path(config.paths.data) if config.paths.data else None)
+
+
+def model_folder(config: Config, catalog: Catalog, chosen: Path | None = None) -> Path:
+    """The model to use: the one chosen, the config's, or models/current beside the data."""
+    if chosen is not None:
+        return chosen
+    return Path(config.paths.model) if config.paths.model else catalogs.default_root().parent / "models" / "current"
+
+
+def pipeline(config: Config, catalog: Catalog, model: Path | None = None) -> Pipeline:
+    from listener.pipeline import Pipeline
+
+    return Pipeline.load(catalog, model_folder(config, catalog, model), config)
+
+
+def sources(config: Config, catalog: Catalog) -> list[Source]:
+    """Every enabled source: the config's own, then the defaults it does not replace by name."""
+    own = {table.name: table for table in config.sources}
+    tables: list[tuple[str, str, dict[str, Any], str]] = [
+        (t.name, t.kind, t.options, f"source {t.name!r}") for t in own.values() if t.enabled
+    ]
+    if config.default_sources:
+        tables += [
+            (d.name, d.kind, d.options, f"data/sources: {d.name!r}")
+            for d in catalog.sources
+            if d.enabled and d.name not in own
+        ]
+    return [source(name, kind, options, where) for name, kind, options, where in tables]
+
+
+def source(name: str, kind: str, options: dict[str, Any], where: str) -> Source:
+    """One source of a table; keys its kind does not know are a `ConfigError`."""
+    from listener.daemon import Source
+
+    module = kinds.load("sources", kind, where)
+    known = {f.name for f in fields(module.Options)}
+    common = {key: options[key] for key in COMMON if key in options}
+    rest = {key: value for key, value in options.items() if key not in common or key in known}
+    made = kinds.convert(rest, module.Options, where)
+    return Source(
+        name=name,
+        kind=kind,
+        module=module,
+        options=made,
+        region=str(common.get("region", "")),
+        language=str(common.get("language", "")),
+        every=getattr(made, "every", timedelta(minutes=1)),
+    )
+
+
+def channels(config: Config) -> list[Channel]:
+    """The config's channels, or the log when it names none."""
+    from listener.daemon import Channel
+
+    tables: Iterable[configs.Table] = config.channels or [configs.Table("log", "log", {})]
+    made = []
+    for table in tables:
+        if table.enabled:
+            where = f"channel {table.name!r}"
+            module = kinds.load("channels", table.kind, where)
+            made.append(Channel(table.name, module, kinds.convert(table.options, module.Options, where)))
+    return made
+
+
+def author_key(config: Config) -> bytes:
+    """The secret of the author hashes: the config's, or one made at the first run and kept beside the store."""
+    if config.privacy.author_key:
+        return config.privacy.author_key.encode()[:64]
+    url = config.store_url()
+    if ":memory:" in url:
+        return secrets.token_bytes(32)
+    path = Path(url.removeprefix("sqlite:///")).with_suffix(".key")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if not path.exists():
+            path.touch(mode=0o600)
+            path.write_bytes(secrets.token_bytes(32))
+        return path.read_bytes()[:64]
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}; the key of the author hashes is kept there") from error
+
+
+def shares(found: Sequence[Source], catalog: Catalog) -> dict[str, dict[str, float]]:
+    """Which share of a region each source lets us hear, before anything was counted.
+
+    A national source speaks for its region; a global stream for all of them and as loudly as ten national ones.
+    """
+    from listener.signals.exposure import shares_of
+
+    volumes: dict[str, dict[str, float]] = {}
+    for one in found:
+        volumes[one.name] = {one.region: 1.0} if one.region else dict.fromkeys(catalog.regions, 10.0)
+    return shares_of(volumes)

@@ -1,0 +1,338 @@
+"""The only module that waits, reads the clock and wires the edges: sources in, store, watch, channels and web out.
+
+    supervised sources -> queue -> batches -> Recorder.take      (at most a second after a post came)
+    every minute       -> Recorder.tick -> channels              (transitions are stored first, then told)
+
+Everything that writes runs on one thread, so the store has one writer and a batch is one transaction.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import signal as signals
+from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from hashlib import blake2b
+from types import ModuleType
+from typing import Any
+
+from listener import kinds, telemetry
+from listener.errors import SourceError
+from listener.recorder import Batch, Recorder
+from listener.signals import bins
+from listener.sources._net import Net
+from listener.store import Store
+from listener.types import Delete, Hearing, Notification, Post, SourceHealth, Transition
+
+MOST_IN_BATCH = 500
+QUEUE = 10_000  # posts that may wait; a full queue holds the sources back, and what they hold is read again
+BATCH_EVERY = 1.0  # seconds a post waits for company
+GRACE = timedelta(seconds=5)  # posts of a minute may arrive a little after it
+RETRY_FIRST = timedelta(seconds=20)
+RETRY_MOST = timedelta(hours=1)
+DOWN_AFTER = timedelta(minutes=5)  # a source silent for so much longer than it should be no longer counts as heard
+
+log = telemetry.log("daemon")
+
+
+@dataclass(frozen=True)
+class Source:
+    """One configured source: its kind's module and options, and what the operator says about what it brings."""
+
+    name: str
+    kind: str
+    module: ModuleType
+    options: Any
+    region: str = ""
+    language: str = ""
+    every: timedelta = timedelta(minutes=1)
+
+
+@dataclass(frozen=True)
+class Channel:
+    name: str
+    module: ModuleType
+    options: Any
+
+
+@dataclass
+class _Item:
+    source: Source
+    received_at: datetime
+    raw: Any
+    cursor: str | None
+
+
+class Daemon:
+    """Runs until told to stop. `changed` is called after each batch and tick, for whoever shows the state."""
+
+    def __init__(
+        self,
+        recorder: Recorder,
+        store: Store,
+        sources: Sequence[Source],
+        channels: Sequence[Channel],
+        net: Net,
+        *,
+        author_key: bytes,
+        metrics: telemetry.Metrics,
+        changed: Callable[[], None] = lambda: None,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self.recorder = recorder
+        self.store = store
+        self.sources = sources
+        self.channels = channels
+        self.net = net
+        self.metrics = metrics
+        self.changed = changed
+        self.clock = clock
+        self.health = {s.name: SourceHealth(s.name, s.kind, s.region) for s in sources}
+        self.started_at = clock()
+        self._key = author_key
+        self._queue: asyncio.Queue[_Item] = asyncio.Queue(QUEUE)
+        self._writer = ThreadPoolExecutor(1, "writer")
+        self._stop = asyncio.Event()
+        self._random = random.Random()  # noqa: S311 - jitter, not a secret
+        self._unsaved: set[str] = set()
+
+    async def run(self) -> None:
+        """Until `stop`; then what is waiting is stored, and the rest is read again next time."""
+        for known in self.store.health():
+            if known.source in self.health:
+                self.health[known.source] = replace(known, errors_in_a_row=0, reason="", next_try_at=None)
+        loop = asyncio.get_running_loop()
+        for name in (signals.SIGTERM, signals.SIGINT):
+            with contextlib.suppress(NotImplementedError, RuntimeError):  # not the main thread, as in tests
+                loop.add_signal_handler(name, self.stop)
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(self._supervise(source)) for source in self.sources]
+            tasks.append(group.create_task(self._watch()))
+            storing = group.create_task(self._store())
+            await self._stop.wait()
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            storing.cancel()
+        await self._flush()
+        self._writer.shutdown()
+        log.info("daemon_stopped")
+
+    def stop(self) -> None:
+        self._stop.set()
+
+    # --- in -----------------------------------------------------------------------------------------------------
+
+    async def _supervise(self, source: Source) -> None:
+        """Keep one source going: the only place that backs off, and the only one that survives an unknown error."""
+        cursor = self.store.cursor(source.name)
+        while True:
+            try:
+                async with contextlib.aclosing(self._posts(source, cursor)) as posts:
+                    async for raw, new in posts:
+                        cursor = new or cursor
+                        await self._queue.put(_Item(source, self.clock(), raw, new))
+                        self._heard(source)
+                return  # a source that ends has told everything, such as a file read once
+            except SourceError as error:
+                wait = self._wait(source, error.retry_after, permanent=error.permanent)
+                self._failed(source, error.reason, str(error), wait)
+            except Exception as error:
+                wait = self._wait(source, None)
+                self._failed(source, "crashed", f"{type(error).__name__}: {error}", wait)
+                self.metrics.restarts.labels(source.name).inc()
+                log.exception("source_crashed", source=source.name)
+            await asyncio.sleep(wait.total_seconds())
+
+    def _posts(self, source: Source, cursor: str | None) -> AsyncIterator[tuple[Any, str | None]]:
+        posts: AsyncIterator[tuple[Any, str | None]] = source.module.posts(source.options, cursor, self.net)
+        return posts
+
+    def _heard(self, source: Source) -> None:
+        now = self.clock()
+        health = self.health[source.name]
+        if health.errors_in_a_row:
+            log.info("source_recovered", source=source.name, after_errors=health.errors_in_a_row)
+        self.health[source.name] = replace(
+            health, last_success_at=now, errors_in_a_row=0, reason="", next_try_at=now + source.every
+        )
+        self.metrics.source_success.labels(source.name).set(now.timestamp())
+
+    def _wait(self, source: Source, asked: float | None, *, permanent: bool = False) -> timedelta:
+        """Full jitter on a doubling cap, but never sooner than the server asked."""
+        if permanent:
+            return timedelta(days=1)
+        first = getattr(source.module, "RETRY_FIRST", RETRY_FIRST)
+        most = getattr(source.module, "RETRY_MOST", RETRY_MOST)
+        cap = min(most, first * 2 ** min(self.health[source.name].errors_in_a_row, 16))
+        return max(timedelta(seconds=asked or 0.0), cap * self._random.uniform(0.5, 1.0))
+
+    def _failed(self, source: Source, reason: str, message: str, wait: timedelta) -> None:
+        health = self.health[source.name]
+        self.health[source.name] = replace(
+            health,
+            errors_in_a_row=health.errors_in_a_row + 1,
+            reason=reason,
+            next_try_at=self.clock() + wait,
+        )
+        self._unsaved.add(source.name)
+        self.metrics.source_errors.labels(source.name, reason).inc()
+        log.warning(
+            "source_failed",
+            source=source.name,
+            reason=reason,
+            detail=message[:300],
+            next_try_in=kinds.show_duration(wait),
+        )
+        self.changed()
+
+    # --- batches ------------------------------------------------------------------------------------------------
+
+    async def _store(self) -> None:
+        while True:
+            items = [await self._queue.get()]
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(BATCH_EVERY):
+                    while len(items) < MOST_IN_BATCH:
+                        items.append(await self._queue.get())
+            await self._take(items)
+
+    async def _flush(self) -> None:
+        items = []
+        while not self._queue.empty():
+            items.append(self._queue.get_nowait())
+        await self._take(items)
+
+    async def _take(self, items: Sequence[_Item]) -> None:
+        work = asyncio.get_running_loop().run_in_executor(self._writer, self._take_now, items)
+        await asyncio.shield(work)
+        self.changed()
+
+    def _take_now(self, items: Sequence[_Item]) -> None:
+        batch = Batch()
+        seen: dict[tuple[str, datetime], int] = {}
+        for item in items:
+            if item.cursor is not None:
+                batch.cursors[item.source.name] = item.cursor
+            at = (item.source.name, bins.floor(item.received_at))
+            seen.setdefault(at, 0)
+            if item.raw is None:
+                continue
+            seen[at] += 1
+            post = self._parsed(item, batch)
+            if post is not None:
+                batch.items.append(post)
+                self._note(item, post)
+        batch.hearing = [Hearing(name, minute, posts, up=True) for (name, minute), posts in seen.items()]
+        touched = {item.source.name for item in items} | self._unsaved
+        self._unsaved.clear()
+        batch.health = [self.health[name] for name in sorted(touched)]
+        with self.metrics.commit.time():
+            taken = self.recorder.take(batch)
+        for mention in taken.mentions:
+            self.metrics.mentions.labels(mention.language.code, mention.score.label).inc()
+        for reason, count in taken.dropped.items():
+            self.metrics.posts_dropped.labels(reason).inc(count)
+        self.metrics.queue.set(self._queue.qsize())
+
+    def _parsed(self, item: _Item, batch: Batch) -> Post | Delete | None:
+        try:
+            made = item.source.module.parse(item.raw, item.received_at)
+        except ValueError:
+            batch.dropped.append((item.source.name, "malformed"))
+            return None
+        if made is None:
+            return None
+        source = item.source
+        if isinstance(made, Delete):
+            self.metrics.deletes.labels(source.name).inc()
+            return replace(made, author=self._hashed(made.author))
+        return replace(
+            made,
+            source=source.name,
+            author=self._hashed(made.author),
+            region=made.region or source.region,
+            languages=made.languages or ((source.language,) if source.language else ()),
+        )
+
+    def _note(self, item: _Item, post: Post | Delete) -> None:
+        self.metrics.posts_received.labels(item.source.name).inc()
+        if isinstance(post, Post):
+            health = self.health[item.source.name]
+            lag = max(timedelta(0), post.received_at - post.created_at)
+            self.health[item.source.name] = replace(
+                health,
+                last_item_at=max(post.event_at, health.last_item_at or post.event_at),
+                posts=health.posts + 1,
+                lag=lag,
+            )
+            self.metrics.source_lag.labels(item.source.name).set(lag.total_seconds())
+
+    def _hashed(self, author: str) -> str:
+        """A keyed hash: the same author is the same within this installation, and nobody outside it."""
+        return blake2b(author.encode(), key=self._key, digest_size=12).hexdigest() if author else ""
+
+    # --- minutes ------------------------------------------------------------------------------------------------
+
+    async def _watch(self) -> None:
+        while True:
+            now = self.clock()
+            minute = bins.floor(now - GRACE) + bins.BIN
+            await asyncio.sleep((minute + GRACE - now).total_seconds())
+            await asyncio.shield(asyncio.get_running_loop().run_in_executor(self._writer, self._tick, minute))
+            await self._tell()
+            self.changed()
+
+    def _tick(self, minute: datetime) -> None:
+        with self.store.transaction() as tx:
+            tx.add_hearing(
+                [Hearing(s.name, minute - bins.BIN, 0, up=True) for s in self.sources if self._is_up(s, minute)]
+            )
+            tx.put_health(list(self.health.values()))
+        with self.metrics.tick.time():
+            for transition in self.recorder.tick(minute):
+                self.metrics.transitions.labels(transition.to_state).inc()
+                log.info(
+                    "incident_changed",
+                    incident=transition.incident.id,
+                    to=str(transition.to_state),
+                    regions=",".join(transition.incident.regions),
+                )
+
+    def _is_up(self, source: Source, minute: datetime) -> bool:
+        """A polling source is heard between two polls as long as the last one went well."""
+        health = self.health[source.name]
+        return (
+            health.errors_in_a_row == 0
+            and health.last_success_at is not None
+            and minute - health.last_success_at <= source.every + DOWN_AFTER
+        )
+
+    # --- out ----------------------------------------------------------------------------------------------------
+
+    async def _tell(self) -> None:
+        """Each transition once per channel, at least; the outcome is recorded with its reason."""
+        for channel in self.channels:
+            for transition in self.store.untold(channel.name):
+                outcome = await self._send(channel, transition)
+                write = asyncio.get_running_loop().run_in_executor(self._writer, self._told, outcome)
+                await asyncio.shield(write)
+                if outcome.outcome != "sent":
+                    break  # in order: the next one waits for this one
+
+    async def _send(self, channel: Channel, transition: Transition) -> Notification:
+        try:
+            await channel.module.send(transition, channel.options)
+        except SourceError as error:
+            self.metrics.notifications_failed.labels(channel.name, error.reason).inc()
+            return Notification(transition.id, channel.name, self.clock(), "failed", error.reason)
+        self.metrics.notifications.labels(channel.name).inc()
+        return Notification(transition.id, channel.name, self.clock(), "sent")
+
+    def _told(self, notification: Notification) -> None:
+        with self.store.transaction() as tx:
+            tx.add_notification(notification)

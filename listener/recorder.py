@@ -1,0 +1,185 @@
+"""What happens to a batch of posts and to a minute: the pipeline's answers go into the store with the cursor they belong to.
+
+`take` and `tick` are each one transaction, and each a function of the store and its arguments, so that the daemon and a
+replay of an archive share them, and a process killed between two of them goes on where it was.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+
+from listener.pipeline import Pipeline
+from listener.signals import bins
+from listener.signals.aggregate import affected
+from listener.signals.baseline import Baselines
+from listener.signals.exposure import Shares, exposure
+from listener.signals.panel import panel
+from listener.store import Store
+from listener.types import (
+    Delete,
+    Dropped,
+    Floats,
+    Hearing,
+    Incident,
+    IncidentState,
+    Mention,
+    Panel,
+    Point,
+    Post,
+    SourceHealth,
+    Transition,
+)
+
+WINDOW = timedelta(hours=6)  # what detectors look back on, with room for a gap
+EXPLAIN_EVERY = timedelta(minutes=5)  # how often the cause of an ongoing incident is worked out again
+WATCHED = "watched"  # the mark that holds the last minute watched
+
+
+@dataclass
+class Batch:
+    """What came in since the last batch, in order, with the cursor of each source after its last item."""
+
+    items: list[Post | Delete] = field(default_factory=list)
+    cursors: dict[str, str] = field(default_factory=dict)
+    hearing: list[Hearing] = field(default_factory=list)
+    health: list[SourceHealth] = field(default_factory=list)
+    dropped: list[tuple[str, str]] = field(default_factory=list)  # source, reason: lost before it was a post
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What became of a batch."""
+
+    mentions: list[Mention]  # new or edited
+    dropped: Counter[str]
+    erased: int
+
+
+class Recorder:
+    """Takes batches and watches minutes on one store. Used from one thread."""
+
+    def __init__(self, pipeline: Pipeline, store: Store, shares: Shares | None = None) -> None:
+        self.pipeline = pipeline
+        self.store = store
+        self.shares: Shares = shares or {}
+        self.regions = sorted(pipeline.config.signal.regions or pipeline.catalog.regions)
+        self._services = frozenset(pipeline.config.signal.services)
+        self._recent: dict[str, dict[tuple[str, datetime], Point]] = defaultdict(dict)
+        self._recent_from: datetime | None = None
+        self._baselines = Baselines(pipeline.catalog, store.hourly)
+
+    def watched(self) -> datetime | None:
+        """The last minute that was watched, also before this process."""
+        mark = self.store.mark(WATCHED)
+        return datetime.fromisoformat(mark) if mark else None
+
+    def take(self, batch: Batch) -> Taken:
+        """Understand and measure a batch, and store all of it with its cursors: data first, cursor second, at once."""
+        posts = [item for item in batch.items if isinstance(item, Post)]
+        deletes = [item for item in batch.items if isinstance(item, Delete)]
+        answers = self.pipeline.understand(posts)
+        dropped = Counter(reason for _, reason in batch.dropped)
+        by_source: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
+        for post, answer in zip(posts, answers, strict=True):
+            if isinstance(answer, Dropped):
+                dropped[answer.reason] += 1
+                by_source[post.source, f"{post.received_at:%Y-%m-%d}"][answer.reason] += 1
+        day = f"{batch.hearing[0].at:%Y-%m-%d}" if batch.hearing else ""
+        for source, reason in batch.dropped:
+            by_source[source, day][reason] += 1
+        with self.store.transaction() as tx:
+            mentions = tx.add_mentions([self._wanted(a) for a in answers if isinstance(a, Mention)])
+            erased = [mention for delete in deletes for mention in tx.erase(delete)]
+            points = self._measure(tx.mentions_between, mentions)
+            tx.put_points(points)
+            tx.add_hearing(batch.hearing)
+            for (source, day_of), reasons in by_source.items():
+                tx.add_dropped(source, day_of, dict(reasons))
+            tx.put_health(batch.health)
+            for source, cursor in batch.cursors.items():
+                tx.set_cursor(source, cursor)
+        self._remember(points)
+        return Taken(mentions, dropped, len(erased))
+
+    def tick(self, now: datetime) -> list[Transition]:
+        """Watch the minute that ends at `now` (a bin start): panels in, transitions stored before they are given back."""
+        self._recall(now)
+        ongoing = self.store.incidents(states=(IncidentState.PENDING, IncidentState.FIRING), limit=1000)
+        recently = self.store.incidents(states=(IncidentState.RESOLVED,), since=now - timedelta(hours=1), limit=1000)
+        services = sorted({i.service for i in ongoing} | {s for s, points in self._recent.items() if points})
+        if not services:
+            return []
+        panels = self._panels(services, now)
+        baselines = {service: self._baselines.of(panel, now) for service, panel in panels.items()}
+        transitions, updated = self.pipeline.watch(panels, baselines, [*ongoing, *recently], now)
+        transitions = [replace(t, incident=self._explained(t.incident, ongoing)) for t in transitions]
+        due = bins.floor(now, EXPLAIN_EVERY) == now
+        updated = [self._explained(incident, ongoing) if due else incident for incident in updated]
+        with self.store.transaction() as tx:
+            tx.put_transitions(transitions)
+            tx.put_incidents(updated)
+            tx.set_mark(WATCHED, now.isoformat())
+        return transitions
+
+    def panel(self, service: str, start_at: datetime, end_at: datetime) -> Panel:
+        """The panel of a service over any past stretch, from the store."""
+        points = self.store.points(service=service, since=start_at, until=end_at)
+        return panel(service, points, self._exposure(start_at, end_at), self.regions, start_at, end_at)
+
+    def _wanted(self, mention: Mention) -> Mention:
+        """Leave out services the operator does not watch."""
+        if not self._services:
+            return mention
+        return replace(mention, services=tuple(s for s in mention.services if s in self._services))
+
+    def _measure(
+        self, mentions_between: Callable[[Sequence[str], datetime, datetime], list[Mention]], changed: Sequence[Mention]
+    ) -> list[Point]:
+        lookback = self.pipeline.config.signal.lookback
+        wanted = affected(changed, lookback)
+        if not wanted:
+            return []
+        times = [at for _, at in wanted]
+        services = sorted({service for service, _ in wanted})
+        mentions = mentions_between(services, min(times) - lookback, max(times) + bins.BIN)
+        return self.pipeline.measure(mentions, wanted)
+
+    def _remember(self, points: Sequence[Point]) -> None:
+        for point in points:
+            if self._recent_from is not None and point.at >= self._recent_from:
+                self._recent[point.key.service][point.key.region, point.at] = point
+
+    def _recall(self, now: datetime) -> None:
+        """Keep the points of the window at hand: read from the store once, then kept up to date by `take`."""
+        start = now - WINDOW
+        if self._recent_from is None or self._recent_from > start:
+            self._recent.clear()
+            self._recent_from = start
+            self._remember(self.store.points(since=start))
+        elif now == bins.floor(now, timedelta(minutes=10)):
+            self._recent_from = start
+            for points in self._recent.values():
+                for key in [key for key in points if key[1] < start]:
+                    del points[key]
+
+    def _panels(self, services: Sequence[str], now: datetime) -> dict[str, Panel]:
+        start = now - WINDOW
+        heard = self._exposure(start, now)
+        return {
+            service: panel(service, list(self._recent[service].values()), heard, self.regions, start, now)
+            for service in services
+        }
+
+    def _exposure(self, start_at: datetime, end_at: datetime) -> dict[str, Floats]:
+        hearing = self.store.hearing(start_at, end_at) if self.shares else []
+        return exposure(hearing, self.shares, self.regions, start_at, end_at)
+
+    def _explained(self, incident: Incident, ongoing: Sequence[Incident]) -> Incident:
+        since = incident.started_at - timedelta(minutes=30)
+        mentions = self.store.mentions(service=incident.service, since=since, until=incident.updated_at, limit=2000)
+        others = [other for other in ongoing if other.id != incident.id]
+        cause, evidence = self.pipeline.explain(incident, mentions, others)
+        return replace(incident, cause=cause, cause_evidence=evidence)

@@ -1,0 +1,61 @@
+"""`/incidents.atom`: incidents as a feed (RFC 4287), one entry per incident, updated as it changes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from xml.etree import ElementTree as ET
+
+from fastapi import APIRouter, Request, Response
+
+from listener.store import Store
+from listener.types import Incident
+
+ATOM = "http://www.w3.org/2005/Atom"
+
+
+def router(store: Store, clock: Callable[[], datetime]) -> APIRouter:
+    """The route over one store."""
+    routes = APIRouter()
+
+    @routes.get("/incidents.atom", include_in_schema=False)
+    def incidents(request: Request) -> Response:
+        base = str(request.base_url).rstrip("/")
+        found = store.incidents(limit=100)
+        body = _feed(base, found, max((i.updated_at for i in found), default=clock()))
+        return Response(body, media_type="application/atom+xml; charset=utf-8")
+
+    return routes
+
+
+def _feed(base: str, found: list[Incident], updated: datetime) -> bytes:
+    ET.register_namespace("", ATOM)
+    feed = ET.Element(f"{{{ATOM}}}feed")
+    _add(feed, "id", f"{base}/incidents.atom")
+    _add(feed, "title", "listener: incidents")
+    _add(feed, "updated", updated.isoformat())
+    ET.SubElement(feed, f"{{{ATOM}}}link", rel="self", href=f"{base}/incidents.atom")
+    for incident in found:
+        entry = ET.SubElement(feed, f"{{{ATOM}}}entry")
+        _add(entry, "id", f"tag:listener,2026:{incident.id}")
+        _add(entry, "title", f"{incident.service} in {', '.join(incident.regions)}: {incident.state}")
+        _add(entry, "updated", incident.updated_at.isoformat())
+        _add(entry, "published", incident.started_at.isoformat())
+        ET.SubElement(entry, f"{{{ATOM}}}link", rel="alternate", href=f"{base}/#{incident.id}")
+        author = ET.SubElement(entry, f"{{{ATOM}}}author")
+        _add(author, "name", "listener")
+        _add(entry, "summary", _summary(incident))
+    body: bytes = ET.tostring(feed, encoding="utf-8", xml_declaration=True)
+    return body
+
+
+def _summary(incident: Incident) -> str:
+    likely = max(incident.cause, key=incident.cause.__getitem__) if incident.cause else "unknown"
+    return (
+        f"{incident.authors} people since {incident.started_at:%Y-%m-%d %H:%M} UTC;"
+        f" observed {incident.observed:.1f}, expected {incident.expected:.1f}; looks like: {likely}."
+    )
+
+
+def _add(parent: ET.Element, name: str, text: str) -> None:
+    ET.SubElement(parent, f"{{{ATOM}}}{name}").text = text
