@@ -25,7 +25,7 @@ from listener.regions.attribute import Attributor
 from listener.signals.aggregate import aggregate
 from listener.text.language import Identifier
 from listener.text.normalize import Normalized, cluster_of, normalize
-from listener.text.phrases import Matcher, matcher_of
+from listener.text.phrases import WEAK, Matcher, matcher_of
 from listener.types import (
     Baseline,
     Dropped,
@@ -41,8 +41,8 @@ from listener.types import (
     Transition,
 )
 
-GATE = frozenset({"trouble", "block", "recovery"})  # a post with none of these says nothing about a failure
-SIDE_GATE = frozenset({"question", "others", "denial", "relay", "plea", "network"})  # enough beside a named service
+# a post with none of these says nothing about a failure
+GATE = frozenset({"service", "network", "trouble", WEAK, "block", "recovery"})
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ class Pipeline:
                     score=score,
                     language=reading.language,
                     regions=regions,
-                    matches=tuple(dict.fromkeys(m.form for m in reading.matches if m.kind in ("service", *GATE))),
+                    matches=tuple(dict.fromkeys(m.form for m in reading.matches if m.kind in GATE)),
                     cluster=cluster_of(reading.skeleton),
                 )
             )
@@ -137,9 +137,8 @@ class Pipeline:
 
 
 def is_gated(matches: Sequence[Match]) -> bool:
-    """Whether a post says enough to be judged: trouble, a block or a recovery, or a service with something around it."""
-    kinds_found = {m.kind for m in matches}
-    return bool(kinds_found & GATE) or ("service" in kinds_found and bool(kinds_found & SIDE_GATE))
+    """Whether a post says enough to be judged: it names a service, or trouble, a block or a recovery."""
+    return any(match.kind in GATE for match in matches)
 
 
 def _why(text: Normalized) -> DropReason:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from listener.errors import InputError
-from listener.signals.baseline import FLAT, HOUR, Profile, fit
+from listener.signals.profile import FLAT, HOUR, Profile, fit
 from listener.types import Alarm, Baseline, Floats, Panel, SeriesKey, Signal
 
 LOOKBACK = timedelta(hours=36)  # what the detector sees

@@ -8,7 +8,7 @@ says what will never be heard. A source that can't go on raises `SourceError`; t
 with the last committed cursor, so a kind neither retries nor sleeps beyond its own interval. What was yielded and not
 committed comes again: ids are stable, so that is harmless. A cursor a kind can't read (another kind's) counts as none.
 
-`def parse(raw, received_at) -> Post | Delete | None` is pure. None means "not a post"; `Malformed` means upstream broke its
+`def parse(raw, received_at) -> Post | Delete | None` is pure. None means "not a post"; `MalformedError` means upstream broke its
 own format, and is counted. `Post.author` and `Delete.author` are names as upstream writes them: the daemon hashes them.
 """
 
@@ -20,7 +20,7 @@ from datetime import datetime
 from listener.errors import InputError
 
 
-class Malformed(InputError, ValueError):
+class MalformedError(InputError, ValueError):
     """Upstream, or a line of a file, does not keep to its format; counted and skipped, never the end of a run."""
 
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cached_property
 from types import TracebackType
+from typing import Any
 from urllib.parse import urljoin
 
 import httpx
@@ -131,7 +132,7 @@ class Net:
     async def get(
         self, url: str, *, headers: Mapping[str, str] | None = None, accept: Collection[int] = ()
     ) -> Response:
-        """GET, following redirects. Any status but 2xx, 304 and those in `accept` raises `Refused`."""
+        """GET, following redirects. Any status but 2xx, 304 and those in `accept` raises `RefusedError`."""
         _checked(url)
         async with self._turn(url):
             try:
@@ -150,13 +151,14 @@ class Net:
     async def websocket(
         self, url: str, *, subprotocols: Sequence[str] = (), max_size: int = _MIB
     ) -> AsyncIterator[Socket]:
-        """Open a WebSocket, uncompressed, without redirects. A refused handshake raises `Refused` with status and body."""
+        """Open a WebSocket, uncompressed, without redirects. A refused handshake raises `RefusedError` with status and body."""
         host, port, secure = _checked(url)
+        tls: dict[str, Any] = {"ssl": self._tls, "server_hostname": host} if secure else {}
         try:
             connection = await connect(
                 url,
                 sock=await self._connected(host, port),
-                **({"ssl": self._tls, "server_hostname": host} if secure else {}),
+                **tls,
                 proxy=None,
                 compression=None,
                 subprotocols=[Subprotocol(name) for name in subprotocols] or None,

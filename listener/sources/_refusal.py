@@ -13,7 +13,7 @@ _UNSAID = 600.0  # after a 429 that names no time
 _GONE = 3600.0  # a 410 deserves one more look
 
 
-class Refused(SourceError):
+class RefusedError(SourceError):
     """The server answered, with a status that is no success. `body` is kept for WebSocket handshakes only."""
 
     def __init__(
@@ -29,7 +29,7 @@ class Refused(SourceError):
         return self.status in (429, 503)
 
 
-def refusal(url: str, status: int, headers: Mapping[str, str], body: bytes, now: datetime) -> Refused:
+def refusal(url: str, status: int, headers: Mapping[str, str], body: bytes, now: datetime) -> RefusedError:
     """The error a status stands for."""
     reason, wait = f"status_{status}", None
     if status == 429:
@@ -42,7 +42,7 @@ def refusal(url: str, status: int, headers: Mapping[str, str], body: bytes, now:
         reason = "challenge"
     if wait is not None:
         wait = min(max(wait, _SHORTEST), _LONGEST)
-    return Refused(f"{url}: answered {status}", reason=reason, status=status, body=body, retry_after=wait)
+    return RefusedError(f"{url}: answered {status}", reason=reason, status=status, body=body, retry_after=wait)
 
 
 def asked_wait(headers: Mapping[str, str], now: datetime) -> float | None:

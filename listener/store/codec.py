@@ -161,8 +161,8 @@ def point_of(row: Row) -> Point:
         posts,
         authors,
         recovered,
-        _sums.decode(labels),
-        _counts.decode(excluded),
+        () if labels == "[]" else _sums.decode(labels),
+        () if excluded == "[]" else _counts.decode(excluded),
     )
 
 

@@ -16,11 +16,11 @@ MEMORY = ":memory:"
 BUSY = 10.0  # seconds to wait for another program that holds the file
 
 _ADVICE = {
-    sqlite3.SQLITE_FULL: "the disk is full; free some space and start again, what was stored before is safe",
+    sqlite3.SQLITE_FULL: "the disk is full; free some space, what was stored before is safe",
     sqlite3.SQLITE_IOERR: "the disk refuses to read or write; check its free space, quota and health",
     sqlite3.SQLITE_CORRUPT: "the store is corrupt; stop the daemon, move the file aside and restore a backup",
     sqlite3.SQLITE_NOTADB: "this file is not a listener store; choose another path, or move the file away",
-    sqlite3.SQLITE_READONLY: "the store can't be written; check the owner and permissions of the file and its folder",
+    sqlite3.SQLITE_READONLY: "SQLite may not write here, which even reading needs; check the permissions of the file and folder",
     sqlite3.SQLITE_CANTOPEN: "the store can't be opened; check the permissions and free space of its folder",
     sqlite3.SQLITE_PERM: "the store can't be opened; check the permissions of the file and its folder",
     sqlite3.SQLITE_BUSY: "another program keeps the store locked; close it and try again",

@@ -24,7 +24,7 @@ _MIXED = re.compile(r"[^\W\d_]+")
 _LATIN = re.compile(r"[A-Za-zÀ-ɏ]")
 _CYRILLIC = re.compile(r"[Ѐ-ӿ]")
 _GREEK = re.compile(r"[Ͱ-Ͽἀ-῿]")
-_GREEK_PAIRS = re.compile("ου|ού|αι|αί|ει|εί|οι|οί|αυ|αύ|ευ|εύ")
+_GREEK_PAIRS = re.compile("ου|αι|ει|οι|αυ|ευ")
 _PAIR_SOUND = {"ου": "ou", "αι": "e", "ει": "i", "οι": "i", "αυ": "av", "ευ": "ev"}
 _LOOKALIKE = str.maketrans("аеорсухіјѕһԁԛԝАВЕКМНОРСТУХІЈЅ", "aeopcyxijshdqwABEKMHOPCTYXIJS")
 _LEET_SOUND = {"3": "ks", "4": "c", "6": "s", "8": "th", "0": "o"}
@@ -120,7 +120,8 @@ def skeleton(text: str) -> str:
     ('epese to insta', 'slomljen ljubav', 'zao mi je djace')
     """
     if _GREEK.search(text):
-        text = _GREEK_PAIRS.sub(_pair, text.lower())
+        bare = unicodedata.normalize("NFD", text.lower()).replace("\u0301", "")
+        text = _GREEK_PAIRS.sub(_pair, unicodedata.normalize("NFC", bare))
     elif _CYRILLIC.search(text) and _LATIN.search(text):
         text = _MIXED.sub(_repaired, text)
     folded = text.translate(_TABLE) if not text.isascii() else _ASCII_REST.sub(" ", text.lower())
@@ -140,7 +141,7 @@ def normalize(text: str) -> Normalized:
 
 
 def _pair(found: re.Match[str]) -> str:
-    return _PAIR_SOUND[unicodedata.normalize("NFD", found[0])[0] + unicodedata.normalize("NFD", found[0])[1]]
+    return _PAIR_SOUND[found[0]]
 
 
 def _leet(found: re.Match[str]) -> str:

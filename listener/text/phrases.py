@@ -17,13 +17,18 @@ from listener.errors import ConfigError
 from listener.text.normalize import skeleton
 from listener.types import Match
 
+WEAK = "weak"  # the kind of a match that would be trouble if a service were named
 GAP = 2  # words that `~` may stand for
 _MEMO = 200_000  # distinct words remembered; bounded, so that a flood of nonsense can't fill the memory
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What a group of forms stands for. `needs_service` forms count only beside a service or network word."""
+    """What a group of forms stands for.
+
+    Without a service or network word beside it a `needs_service` form is only `WEAK`; without trouble beside it a
+    `needs_trouble` form is nothing.
+    """
 
     kind: str
     name: str
@@ -96,27 +101,33 @@ class Matcher:
         return self._told(sorted(spans), words, starts)
 
     def _told(self, spans: list[tuple[int, int, int]], words: list[str], starts: list[int]) -> list[Match]:
-        trouble = any(self.entries[n].kind == "trouble" and not self.entries[n].needs_service for _, _, n in spans)
+        """Weigh what was found by what stands beside it: ambiguous names need trouble, everyday verbs need a name."""
+        of = self.entries
+        trouble = any(of[n].kind == "trouble" for _, _, n in spans)
         near: list[tuple[int, int]] = []
-        if trouble and not any(self.entries[n].kind == "service" for _, _, n in spans):
+        if trouble and not any(of[n].kind == "service" for _, _, n in spans):
             near = [(i, n) for i, word in enumerate(words) if (n := self._nearly(word)) >= 0]
-        named = bool(near) or any(
-            (e := self.entries[n]).kind in ("service", "network") and not e.needs_trouble for _, _, n in spans
-        )
-        maybe = named or any(self.entries[n].kind == "service" for _, _, n in spans)
-        some = trouble or (maybe and any(self.entries[n].kind == "trouble" for _, _, n in spans))
-        made = [
-            self._match(i, end, n, words, starts, exact=True)
-            for i, end, n in spans
-            if not (self.entries[n].needs_service and not maybe) and not (self.entries[n].needs_trouble and not some)
-        ]
+        spans = [span for span in spans if trouble or not of[span[2]].needs_trouble]
+        named = bool(near) or any(of[n].kind in ("service", "network") for _, _, n in spans)
+        made = [self._match(i, end, n, words, starts, weak=of[n].needs_service and not named) for i, end, n in spans]
         made += [self._match(i, i + 1, n, words, starts, exact=False) for i, n in near]
         return sorted(made, key=lambda m: (m.start, m.end, m.kind, m.name))
 
-    def _match(self, i: int, end: int, number: int, words: list[str], starts: list[int], *, exact: bool) -> Match:
+    def _match(
+        self,
+        i: int,
+        end: int,
+        number: int,
+        words: list[str],
+        starts: list[int],
+        *,
+        exact: bool = True,
+        weak: bool = False,
+    ) -> Match:
         entry = self.entries[number]
         form = " ".join(words[i:end])
-        return Match(entry.kind, entry.name, form, starts[i], starts[i] + len(form), exact, entry.symptom)
+        kind = WEAK if weak else entry.kind
+        return Match(kind, entry.name, form, starts[i], starts[i] + len(form), exact, entry.symptom)
 
     def _candidates(self, word: str) -> list[_Pattern]:
         known = self._memo.get(word)

@@ -48,7 +48,7 @@ STORES: dict[str, Callable[[Path], str]] = {**ON_DISK, "sqlite-memory": lambda _
 MICROSECOND = timedelta(microseconds=1)
 
 
-@pytest.fixture(params=STORES.values(), ids=STORES.keys())
+@pytest.fixture(params=list(STORES.values()), ids=list(STORES))
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
     store = open_store(request.param(tmp_path))
     yield store
@@ -56,7 +56,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
     store.close()
 
 
-@pytest.fixture(params=ON_DISK.values(), ids=ON_DISK.keys())
+@pytest.fixture(params=list(ON_DISK.values()), ids=list(ON_DISK))
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     made: str = request.param(tmp_path)
     return made
@@ -406,13 +406,18 @@ def test_cursors_marks_and_health_hold_their_last_value(store: Store) -> None:
 
 def test_an_exception_undoes_the_whole_transaction(store: Store) -> None:
     deliver(store, mention(id="test:1"))
-    with pytest.raises(ZeroDivisionError), store.transaction() as writer:
-        writer.add_mentions([mention(id="test:2")])
-        writer.erase(Delete("test", at(1), "test:1"))
-        writer.put_points([point(0)])
-        writer.put_transitions([transition("t1", incident())])
-        writer.set_cursor("test", "2")
-        raise ZeroDivisionError
+
+    def breaks_off() -> None:
+        with store.transaction() as writer:
+            writer.add_mentions([mention(id="test:2")])
+            writer.erase(Delete("test", at(1), "test:1"))
+            writer.put_points([point(0)])
+            writer.put_transitions([transition("t1", incident())])
+            writer.set_cursor("test", "2")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        breaks_off()
     assert store.mentions() == [mention(id="test:1")]
     assert (store.points(), store.transitions(), store.incidents(), store.cursor("test")) == ([], [], [], None)
 

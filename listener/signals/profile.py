@@ -1,0 +1,222 @@
+"""What a series usually does: a level, a shape over the hours of the week, and how far it strays from both.
+
+Robust re-weighting after Noufaily et al. 2013: hours that stick out teach less, hours of incidents nothing. Hours with little
+history are shrunk to the prior's.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from listener.types import Baseline, Floats, Signal
+
+HOUR = timedelta(hours=1)
+WEEK = 168  # hours
+DISPERSION_BIN = timedelta(minutes=5)  # the length of time `Profile.dispersion` is about
+HALF_LIFE = 21 * 24.0  # hours; older history counts less, because series drift
+STICKS_OUT = 2.0  # residuals beyond this many standard deviations lose weight
+ROUNDS = 4  # of re-weighting; more changes nothing
+_MONDAY = datetime(1970, 1, 5, tzinfo=UTC)
+
+# How far the shape of one series strays from its prior's, as the variance of a factor. A day's course differs a lot
+# between services (banks by day, games by night); single hours of single weekdays differ little from the product of both.
+HOUR_SPREAD, DAY_SPREAD, SLOT_SPREAD = 0.25, 0.05, 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """What a series does by hour of week. `shape` holds 168 log multipliers from Monday 00:00 UTC on."""
+
+    rate: float  # chatter an hour, averaged over the week, when everything is heard
+    shape: tuple[float, ...]
+    dispersion: float  # negative-binomial size k of the count of five minutes
+    noise: float  # variance of the slow log-rate noise
+    memory: float  # hours after which that noise has forgotten two thirds
+    doubt: float  # variance of the log of `rate`: how little we know
+    weeks: float
+
+    def expect(self, start_at: datetime, bins: int, bin: timedelta) -> Baseline:
+        """The expectation for a run of bins, at full exposure; between the middles of two hours it runs straight."""
+        parts = max(1, bin // HOUR)
+        step = (bin / HOUR) / parts
+        first = (start_at - _MONDAY) / HOUR
+        at = first + step * (np.arange(bins * parts) + 0.5) - 0.5
+        low = np.floor(at).astype(np.int64)
+        share = at - low
+        factors = np.exp(np.asarray(self.shape))
+        rates = self.rate * (factors[low % WEEK] * (1 - share) + factors[(low + 1) % WEEK] * share)
+        return Baseline(
+            mean=(rates * step).reshape(bins, parts).sum(axis=1),
+            dispersion=self.dispersion * (bin / DISPERSION_BIN),
+            noise=self.noise,
+            weeks=self.weeks,
+            doubt=self.doubt,
+            memory=timedelta(hours=self.memory),
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        return {**asdict(self), "shape": [round(value, 5) for value in self.shape]}
+
+    @classmethod
+    def from_dict(cls, table: dict[str, Any]) -> Profile:
+        return cls(**{**table, "shape": tuple(table["shape"])})
+
+
+FLAT = Profile(
+    rate=1.0, shape=(0.0,) * WEEK, dispersion=6.0, noise=0.1, memory=4.0, doubt=4.0, weeks=0.0
+)  # knows nothing
+
+
+@dataclass(frozen=True, slots=True)
+class _Hours:
+    """History in whole hours: what was seen, how much was heard, which hour of the week, how much it counts."""
+
+    seen: Floats
+    heard: Floats
+    slot: NDArray[np.int64]
+    weight: Floats
+
+
+def fit(history: Signal, prior: Profile, flagged: NDArray[np.bool_] | None = None) -> Profile:
+    """Learn a profile from up to some eight weeks of sums over any bin that divides an hour (or is a multiple of one).
+
+    Bins of up to five minutes teach the dispersion of single bins as well; from hourly sums it stays the prior's. `flagged`
+    marks bins of past incidents: they teach nothing. Without one heard hour the prior comes back.
+    """
+    hours = _hours(history, flagged)
+    if hours is None or not hours.weight.any():
+        return prior
+    before = np.exp(np.asarray(prior.shape))
+    shape = before / before.mean()
+    rate, trust, variance = prior.rate, hours.weight, prior.noise + prior.doubt
+    for _ in range(ROUNDS):
+        rate, known = _level(hours, trust, shape, variance, prior)
+        shape, doubt_of_shape = _shape(hours, trust, rate, variance, before)
+        mean = rate * shape[hours.slot] * hours.heard
+        variance = _excess(hours, trust, mean, prior)
+        residual = 2 * (np.sqrt(hours.seen + 0.375) - np.sqrt(mean + 0.375)) / np.sqrt(1 + mean * variance)
+        trust = hours.weight * np.minimum(1.0, (STICKS_OUT / np.maximum(np.abs(residual), 1e-9)) ** 2)
+    noise, memory = _noise(hours, trust, mean, prior)
+    fitted = Profile(
+        rate=float(rate),
+        shape=tuple(np.log(shape).tolist()),
+        dispersion=prior.dispersion,
+        noise=float(min(noise + doubt_of_shape, 1.0)),
+        memory=memory,
+        doubt=float(1 / known),
+        weeks=float((hours.heard > 0).sum() / WEEK),
+    )
+    return replace(fitted, dispersion=_dispersion(history, flagged, fitted, noise, prior))
+
+
+def _hours(history: Signal, flagged: NDArray[np.bool_] | None) -> _Hours | None:
+    """Sum bins up to whole hours; spread bins longer than an hour over theirs."""
+    good = np.ones(len(history.observed)) if flagged is None else (~flagged).astype(np.float64)
+    heard = history.exposure * good
+    seen = np.where(heard > 0, history.observed, 0.0)
+    start = (history.start_at - _MONDAY) / HOUR
+    if history.bin > HOUR:
+        times = history.bin // HOUR
+        seen, heard = np.repeat(seen / times, times), np.repeat(heard, times)
+    else:
+        per_hour = HOUR // history.bin
+        head = round((math.ceil(start) - start) * per_hour)
+        whole = (len(seen) - head) // per_hour
+        if whole < 1:
+            return None
+        seen = seen[head : head + whole * per_hour].reshape(whole, per_hour).sum(axis=1)
+        heard = heard[head : head + whole * per_hour].reshape(whole, per_hour).mean(axis=1)
+        start = math.ceil(start)
+    slot = (int(start) + np.arange(len(seen))) % WEEK
+    age = np.arange(len(seen))[::-1]
+    return _Hours(seen, heard, slot, np.where(heard > 0, 0.5 ** (age / HALF_LIFE), 0.0))
+
+
+def _level(hours: _Hours, trust: Floats, shape: Floats, variance: float, prior: Profile) -> tuple[float, float]:
+    """Posterior mean of the rate under a gamma prior, and the counts' worth that stands behind it."""
+    mean = prior.rate * shape[hours.slot] * hours.heard
+    worth = trust / (1 + mean * variance * (1 + 2 * prior.memory))  # hours close by say the same thing twice
+    strength = 1 / prior.doubt
+    rate = prior.rate * (strength + (worth * hours.seen).sum()) / (strength + (worth * mean).sum())
+    at_rate = mean * rate / prior.rate
+    worth = trust / (1 + at_rate * variance * (1 + 2 * prior.memory))
+    floor = 1e-4  # a series in which nothing was ever said still may speak once a year
+    return max(rate, floor), strength + float((worth * at_rate).sum())
+
+
+def _shape(hours: _Hours, trust: Floats, rate: float, variance: float, before: Floats) -> tuple[Floats, float]:
+    """The prior's shape times a factor for each hour of day, day of week and hour of week, each shrunk to 1."""
+    made = before / before.mean()
+    left = 0.0
+    hour, day = np.arange(WEEK) % 24, np.arange(WEEK) // 24
+    for group, size, spread, smooth in (
+        (hour, 24, HOUR_SPREAD, True),
+        (day, 7, DAY_SPREAD, False),
+        (np.arange(WEEK), WEEK, SLOT_SPREAD, True),
+    ):
+        mean = rate * made[hours.slot] * hours.heard
+        worth = trust / (1 + mean * variance)
+        of = group[hours.slot]
+        seen = np.bincount(of, worth * hours.seen, size)
+        expected = np.bincount(of, worth * mean, size)
+        if smooth:
+            seen, expected = (x / 2 + (np.roll(x, 1) + np.roll(x, -1)) / 4 for x in (seen, expected))
+        factor = (1 / spread + seen) / (1 / spread + expected)
+        left += float(np.mean(1 / (1 / spread + 1.5 * expected)))
+        made = made * factor[group]
+        made = made / made.mean()
+    return made, left
+
+
+def _excess(hours: _Hours, trust: Floats, mean: Floats, prior: Profile) -> float:
+    """Relative variance of an hour's sum beyond what counting alone makes."""
+    usual = prior.noise + 1 / (12 * prior.dispersion)
+    return _variance((hours.seen - mean) ** 2 - mean, mean, trust, usual)
+
+
+def _variance(errors: Floats, mean: Floats, trust: Floats, usual: float) -> float:
+    """Mean of `errors / mean**2`, each weighed by how sure it is (method of moments), drawn to the usual value.
+
+    Neighbouring bins err together, so five of them count as one; the usual value is worth being off by half of itself.
+    """
+    sure = trust / (1 + mean * usual) ** 2 / 10
+    few = 4 / usual**2
+    return float(np.clip((few * usual + (sure * errors).sum()) / (few + (sure * mean**2).sum()), 0.003, 1.5))
+
+
+def _noise(hours: _Hours, trust: Floats, mean: Floats, prior: Profile) -> tuple[float, float]:
+    """Variance and memory (hours) of the slow noise, from how the residuals of neighbouring hours go together."""
+    residual = hours.seen - mean
+
+    def shared(lag: int) -> float:
+        usual = prior.noise * math.exp(-lag / prior.memory)
+        both = np.sqrt(trust[lag:] * trust[:-lag])
+        return _variance(residual[lag:] * residual[:-lag], np.sqrt(mean[lag:] * mean[:-lag]), both, usual)
+
+    if len(mean) < 24:
+        return prior.noise, prior.memory
+    near, far = shared(1), shared(4)
+    memory = float(np.clip(3 / math.log(max(near / far, 1.05)), 1.0, 12.0))
+    return near * math.exp(1 / memory), memory
+
+
+def _dispersion(
+    history: Signal, flagged: NDArray[np.bool_] | None, fitted: Profile, noise: float, prior: Profile
+) -> float:
+    """Size k of five minutes' count, from what single bins stray beyond the slow noise."""
+    if history.bin > DISPERSION_BIN:
+        return prior.dispersion
+    mean = fitted.expect(history.start_at, len(history.observed), history.bin).mean * history.exposure
+    usable = (mean > 0) if flagged is None else (mean > 0) & ~flagged
+    seen, mean = history.observed[usable], mean[usable]
+    scale = history.bin / DISPERSION_BIN
+    usual = noise + 1 / (prior.dispersion * scale)
+    error = np.minimum((seen - mean) ** 2, 12 * (mean + mean**2 * usual))  # one burst is not how a series always is
+    fast = _variance(error - mean, mean, np.ones_like(mean), usual) - noise
+    return float(np.clip(1 / (max(fast, 1e-3) * scale), 0.5, 100.0))
