@@ -91,9 +91,11 @@ class Recorder:
         for source, reason in batch.dropped:
             by_source[source, day][reason] += 1
         with self.store.transaction() as tx:
-            mentions = tx.add_mentions([self._wanted(a) for a in answers if isinstance(a, Mention)])
+            wanted = [self._wanted(answer) for answer in answers if isinstance(answer, Mention)]
+            before = tx.mentions_of([mention.post.id for mention in wanted])  # an edit may leave a bin or a service
+            mentions = tx.add_mentions(wanted)
             erased = [mention for delete in deletes for mention in tx.erase(delete)]
-            points = self._measure(tx.mentions_between, mentions)
+            points = self._measure(tx.mentions_between, [*before, *mentions] if mentions else [])
             tx.put_points(points)
             tx.add_hearing(batch.hearing)
             for (source, day_of), reasons in by_source.items():

@@ -1,9 +1,9 @@
 """Seasonal negative-binomial window scan: how much likelier the last minutes are under an outage than under any usual story.
 
 For each region and each window (5 to 60 minutes, ending now) the log-likelihood ratio of "the rate is at least `increase`
-times what was to be expected" against "as expected" is taken, the expectation being the seasonal baseline, times the
-short-term level of the hours before, times what share could be heard. The null's variance is that of the whole window: counting,
-bursts of single bins, slow noise that the level does not know yet, and doubt about the baseline itself. A window must also explain
+times what was to be expected" against "as expected" is taken. Expected is the seasonal baseline, times the short-term level
+of the hours before, times what share could be heard. The null's variance is that of the whole window: counting, bursts of
+single bins, slow noise that the level does not know yet, and doubt about the baseline itself. A window must also explain
 what is owed by a silence before it (a source that catches up) and the echo that a big outage has in the next day's news.
 Regions are read together as well: those with most evidence are added up and the sum pays for the choice of regions.
 
@@ -35,12 +35,10 @@ from listener.kinds import option
 from listener.types import Alarm, Baseline, Floats, Panel
 
 LEVEL_GAP = timedelta(minutes=20)  # the level is read up to this long before a window, lest it learn the outage's start
-LOWEST = (
-    0.8  # the level is never read lower: a silence that nobody told us about must not make the usual look like a rise
-)
+LOWEST = 0.8  # of the level: after a silence nobody told us about, the usual must not look like a rise
 AFTERMATH = timedelta(minutes=10)  # a backlog arrives within this time after a silence
-SILENCE_SHARE = 0.25  # a silent failure lets through at most about this share
-SILENCE_PRIOR = 3.0  # log odds against a silence being a failure of the source, before looking at it
+SILENCE_SHARE = 0.15  # a silent failure lets through at most about this share
+SILENCE_PRIOR = 4.0  # log odds against a silence being a failure of the source, before looking at it
 ECHO_SHARE = 0.08  # of the peak excess, that comes back as news about it
 ECHO_AFTER, ECHO_UNTIL = timedelta(hours=18), timedelta(hours=36)
 ECHO_OF = 4.0  # only outages of this many times the expectation make the news
@@ -48,7 +46,7 @@ ECHO_OF = 4.0  # only outages of this many times the expectation make the news
 
 @dataclass(frozen=True)
 class Options:
-    threshold: float = option(7.0, "log-likelihood ratio that raises an alarm; higher = fewer false alarms")
+    threshold: float = option(7.5, "log-likelihood ratio that raises an alarm; higher = fewer false alarms")
     windows: tuple[int, ...] = option((5, 15, 30, 60), "lengths in minutes of the windows looked at")
     increase: float = option(1.5, "smallest rise of the rate, in times, that counts as an outage")
     least: float = option(3.0, "fewer distinct authors than this in a window are never an alarm")

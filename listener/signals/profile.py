@@ -134,7 +134,7 @@ def _hours(history: Signal, flagged: NDArray[np.bool_] | None) -> _Hours | None:
         heard = heard[head : head + whole * per_hour].reshape(whole, per_hour).mean(axis=1)
         start = math.ceil(start)
     slot = (int(start) + np.arange(len(seen))) % WEEK
-    age = np.arange(len(seen))[::-1]
+    age = np.arange(len(seen), 0.0, -1.0)
     return _Hours(seen, heard, slot, np.where(heard > 0, 0.5 ** (age / HALF_LIFE), 0.0))
 
 
@@ -163,10 +163,10 @@ def _shape(hours: _Hours, trust: Floats, rate: float, variance: float, before: F
         mean = rate * made[hours.slot] * hours.heard
         worth = trust / (1 + mean * variance)
         of = group[hours.slot]
-        seen = np.bincount(of, worth * hours.seen, size)
-        expected = np.bincount(of, worth * mean, size)
+        sums = [np.bincount(of, worth * values, size) for values in (hours.seen, mean)]
         if smooth:
-            seen, expected = (x / 2 + (np.roll(x, 1) + np.roll(x, -1)) / 4 for x in (seen, expected))
+            sums = [x / 2 + (np.roll(x, 1) + np.roll(x, -1)) / 4 for x in sums]
+        seen, expected = sums
         factor = (1 / spread + seen) / (1 / spread + expected)
         left += float(np.mean(1 / (1 / spread + 1.5 * expected)))
         made = made * factor[group]

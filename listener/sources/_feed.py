@@ -12,9 +12,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 from xml.parsers import expat
 
-import msgspec
-
 from listener.errors import SourceError
+from listener.sources import MalformedError
+from listener.sources._json import decoded
 
 ATTRIBUTES, DEPTH, ITEMS = 64, 100, 5_000
 FIELD, ARTICLE, NAME = 64_000, 1_000_000, 1_000  # characters of any element, of one that holds an article, of a person
@@ -209,8 +209,8 @@ class _Guard:
 
 def _json_feed(text: str) -> Feed:
     try:
-        found = msgspec.json.decode(text)
-    except msgspec.DecodeError as error:
+        found = decoded(text, dict[str, Any], "feed")
+    except MalformedError as error:
         raise SourceError("the answer is not a feed", reason="not_a_feed") from error
     items = found.get("items")
     if not str(found.get("version", "")).startswith(_JSON_FEED) or not isinstance(items, list):

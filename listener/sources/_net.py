@@ -215,8 +215,8 @@ class Net:
                 host.last_at = self.now()
 
     async def _follow(self, url: str, headers: dict[str, str], accept: Collection[int]) -> Response:
-        visited = {url}
-        for _ in range(self.limits.redirects + 1):
+        visited, limits = {url}, self.limits
+        for _ in range(limits.redirects + 1):
             self._refuse_while_cooling(url)
             answer = await self._send(url, headers)
             try:
@@ -232,10 +232,17 @@ class Net:
                     if refused.cools_host and refused.retry_after is not None:
                         self.cool_down(url, refused.retry_after)
                     raise refused
-                return Response(status, answer.headers, await self._body(answer), url)
+                body = await bounded(
+                    answer.aiter_raw(),
+                    answer.headers.get("content-encoding", ""),
+                    wire=limits.wire,
+                    decoded=limits.decoded,
+                    ratio=limits.ratio,
+                )
+                return Response(status, answer.headers, body, url)
             finally:
                 await answer.aclose()
-        raise SourceError(f"{url}: more than {self.limits.redirects} redirects", reason="redirects")
+        raise SourceError(f"{url}: more than {limits.redirects} redirects", reason="redirects")
 
     async def _body(self, answer: httpx.Response) -> bytes:
         limits, encoding = self.limits, answer.headers.get("content-encoding", "")

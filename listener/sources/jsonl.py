@@ -23,6 +23,7 @@ from listener.errors import SourceError
 from listener.kinds import option
 from listener.sources import MalformedError
 from listener.sources._dates import iso
+from listener.sources._json import cursor_of, decoded, encoded
 from listener.sources._net import Net
 from listener.sources._text import primary_languages
 from listener.types import Delete, Post, PostKind
@@ -65,7 +66,7 @@ async def posts(options: Options, cursor: str | None, net: Net) -> AsyncIterator
         async for raw in _stdin():
             yield raw, None
         return
-    known = _read(cursor).files
+    known = cursor_of(cursor, Cursor).files
     while True:
         files = await asyncio.to_thread(_files, Path(options.path), known)
         known = {identity: place for _, identity, place in files}
@@ -74,7 +75,7 @@ async def posts(options: Options, cursor: str | None, net: Net) -> AsyncIterator
                 for raw, place in batch:
                     known[identity] = place
                     if raw.line:
-                        yield raw, msgspec.json.encode(Cursor(known)).decode()
+                        yield raw, encoded(Cursor(known))
         if not options.follow:
             return
         yield None, None
@@ -106,10 +107,7 @@ def parse_line(line: bytes, number: int, received_at: datetime, name: str = "") 
     """
     if len(line) > LONGEST_LINE:
         raise MalformedError(f"line {number}: longer than {LONGEST_LINE} bytes")
-    try:
-        row = msgspec.json.decode(line.removeprefix(codecs.BOM_UTF8), type=_Line)
-    except (msgspec.DecodeError, RecursionError) as error:
-        raise MalformedError(f"line {number}: {error}") from error
+    row = decoded(line.removeprefix(codecs.BOM_UTF8), _Line, f"line {number}")
     source = row.source or "jsonl"
     own = str(row.id) if row.id not in (None, "") else _digest(name, number, line)
     arrived_at = _instant(row.received_at, "received_at", number) or received_at
@@ -140,13 +138,6 @@ def _instant(text: str | None, key: str, number: int) -> datetime | None:
 def _digest(name: str, number: int, line: bytes) -> str:
     content = name.encode("utf-8", "surrogateescape") + b"\0" + line.strip()
     return f"{number}-{hashlib.sha256(content).hexdigest()[:16]}"
-
-
-def _read(cursor: str | None) -> Cursor:
-    try:
-        return msgspec.json.decode(cursor or "{}", type=Cursor)
-    except msgspec.DecodeError:
-        return Cursor()
 
 
 def _files(path: Path, known: dict[str, Place]) -> list[tuple[Path, str, Place]]:

@@ -19,6 +19,7 @@ from listener.errors import SourceError
 from listener.kinds import option
 from listener.sources._dates import feed_date
 from listener.sources._feed import Feed, Item, read_feed
+from listener.sources._json import cursor_of, encoded
 from listener.sources._net import Net, Response
 from listener.sources._text import collapse, from_html
 from listener.types import Delete, Post
@@ -61,7 +62,7 @@ class Cursor(msgspec.Struct, frozen=True, omit_defaults=True):
 
 async def posts(options: Options, cursor: str | None, net: Net) -> AsyncIterator[tuple[Raw | None, str | None]]:
     """Items that are new or whose text changed, oldest first; then, once a poll, a heartbeat with the new cursor."""
-    state = _read(cursor)
+    state = cursor_of(cursor, Cursor)
     host = urlsplit(options.url).hostname or ""
     while True:
         response = await net.get(options.url, headers=_conditions(state, net.now()))
@@ -73,7 +74,7 @@ async def posts(options: Options, cursor: str | None, net: Net) -> AsyncIterator
             for item in reversed(fresh):  # feeds begin with the newest
                 yield Raw(item, host, options.zone, options.months), None
             state = msgspec.structs.replace(state, body=body, ttl=feed.ttl, seen=_remember(state.seen, feed))
-        yield None, None if state == before else msgspec.json.encode(state).decode()
+        yield None, None if state == before else encoded(state)
         await net.sleep(net.spread(_pause(options.every, state.ttl, response, net.now())))
 
 
@@ -97,13 +98,6 @@ def parse(raw: Raw, received_at: datetime) -> Post | Delete | None:
         author=f"{author}@{raw.host}" if author else raw.host,
         url=item.link if item.link.startswith(("http://", "https://")) else "",
     )
-
-
-def _read(cursor: str | None) -> Cursor:
-    try:
-        return msgspec.json.decode(cursor or "{}", type=Cursor)
-    except msgspec.DecodeError:
-        return Cursor()
 
 
 def _feed(response: Response, options: Options) -> Feed:

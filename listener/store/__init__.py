@@ -128,6 +128,10 @@ class Store(Protocol):
         """`since <= at < until`, in order of (key, at)."""
         ...
 
+    def hourly(self, since: datetime, until: datetime) -> list[tuple[SeriesKey, datetime, float]]:
+        """(series, hour's start, observed in it), `since <= at < until`, in order; hours without points are left out."""
+        ...
+
     def keys(self, since: datetime | None = None) -> list[SeriesKey]:
         """Series with any point since then, in order."""
         ...

@@ -84,6 +84,10 @@ class SqliteStore:
         rows = self._all(queries.POINTS, {"service": service, "region": region, "since": since_at, "until": until_at})
         return [codec.point_of(row) for row in rows]
 
+    def hourly(self, since: datetime, until: datetime) -> list[tuple[SeriesKey, datetime, float]]:
+        rows = self._all(queries.HOURLY, codec.bounds(since, until))
+        return [(SeriesKey(service, region), codec.instant(hour), observed) for service, region, hour, observed in rows]
+
     def keys(self, since: datetime | None = None) -> list[SeriesKey]:
         since_at, _ = codec.bounds(since, None)
         return [SeriesKey(*row) for row in self._all(queries.SERIES, {"service": "", "since": since_at})]

@@ -62,6 +62,8 @@ POINTS = f"""{_SERIES}
 SELECT {_of("p", codec.POINT)} FROM series k CROSS JOIN points p ON p.service = k.service AND p.region = k.region
 WHERE :region IN ('', k.region) AND p.at >= :since AND p.at < :until
 ORDER BY p.service, p.region, p.at"""
+HOURLY = """SELECT service, region, at - at % 3600000000 AS hour, sum(observed) FROM points
+WHERE at >= ? AND at < ? GROUP BY service, region, hour ORDER BY service, region, hour"""
 
 HEARING = "SELECT source, at, posts, up FROM hearing WHERE at >= ? AND at < ? ORDER BY at, source"
 DROPPED = """SELECT source, reason, sum(posts) FROM dropped WHERE day >= ?

@@ -1,14 +1,16 @@
 """Finds service names, trouble phrases and places in a skeleton, all in one pass, exact first and then nearly exact.
 
 A form is words in their natural spelling: `*` ends a stem, ` ~ ` stands for up to two words in between. See data/README.md.
+One automaton (Aho & Corasick 1975) looks for the longest fixed run of words of every form at once; only where one stands is
+the rest of the form compared.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
+from ahocorasick_rs import AhoCorasick, Implementation
 from rapidfuzz import process
 from rapidfuzz.distance import OSA
 
@@ -19,7 +21,7 @@ from listener.types import Match
 
 WEAK = "weak"  # the kind of a match that would be trouble if a service were named
 GAP = 2  # words that `~` may stand for
-_MEMO = 200_000  # distinct words remembered; bounded, so that a flood of nonsense can't fill the memory
+_MEMO = 200_000  # misspelt words remembered; bounded, so that a flood of nonsense can't fill the memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,52 +53,62 @@ class _Step:
 
 @dataclass(frozen=True, slots=True)
 class _Pattern:
+    """A form of an entry. The automaton looks for its steps `anchor` to `anchor + run`."""
+
     steps: tuple[_Step, ...]
     entry: int
     excepts: bool
+    anchor: int
+    run: int
+
+    @property
+    def literal(self) -> str:
+        """What to look for in a skeleton that has a space at both ends."""
+        steps = self.steps[self.anchor : self.anchor + self.run]
+        return " " + " ".join(step.word for step in steps) + ("" if steps[-1].stem else " ")
 
 
-@dataclass(slots=True)
 class Matcher:
-    """Compiled entries. `find` is pure; the memo of words only saves time."""
+    """Compiled entries. `find` is pure; the memo of misspelt words only saves time."""
 
-    entries: list[Entry]
-    fuzzy: dict[str, int] = field(default_factory=dict)  # name -> entry
-    frequent: frozenset[str] = frozenset()
-    _exact: dict[str, list[_Pattern]] = field(default_factory=lambda: defaultdict(list))
-    _stems: dict[str, list[_Pattern]] = field(default_factory=lambda: defaultdict(list))
-    _lengths: list[int] = field(default_factory=list)
-    _memo: dict[str, list[_Pattern]] = field(default_factory=dict)
-    _near: dict[str, int] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
+    def __init__(
+        self, entries: Sequence[Entry], fuzzy: dict[str, int] | None = None, frequent: frozenset[str] = frozenset()
+    ) -> None:
+        """`fuzzy` maps names that may be misspelt to their entry, `frequent` are words never taken for one."""
+        self.entries = list(entries)
+        self._fuzzy = fuzzy or {}
+        self._frequent = frequent
+        self._near: dict[str, int] = {}
+        by_literal: dict[str, list[_Pattern]] = {}
         for number, entry in enumerate(self.entries):
             for excepts, forms in ((False, entry.forms), (True, entry.excepted)):
                 for form in forms:
-                    pattern = _Pattern(compile_form(form), number, excepts)
-                    first = pattern.steps[0]
-                    (self._stems if first.stem else self._exact)[first.word].append(pattern)
-        self._lengths = sorted({len(stem) for stem in self._stems})
+                    pattern = _pattern(compile_form(form), number, excepts=excepts)
+                    by_literal.setdefault(pattern.literal, []).append(pattern)
+        self._patterns = list(by_literal.values())
+        self._automaton = AhoCorasick(list(by_literal), implementation=Implementation.DFA)
 
     def find(self, text: str) -> list[Match]:
         """All matches in a skeleton, in order of place. The longest form of an entry at a place wins."""
         words = text.split()
         starts = _starts(words)
-        found: dict[tuple[int, int], tuple[int, int]] = {}  # (entry, first word) -> (end word, pattern length)
+        number_at = {start: i for i, start in enumerate(starts)}
+        found: dict[tuple[int, int], int] = {}  # (first word, entry) -> word after the last
         excepted: list[tuple[int, int, int]] = []
-        for i, word in enumerate(words):
-            for pattern in self._candidates(word):
-                end = _end(pattern.steps, 1, words, i + 1)
+        for literal, at, _ in self._automaton.find_matches_as_indexes(f" {text} ", overlapping=True):
+            i = number_at[at]
+            for pattern in self._patterns[literal]:
+                begin, end = _span(pattern, words, i)
                 if end < 0:
                     continue
                 if pattern.excepts:
-                    excepted.append((pattern.entry, i, end))
-                elif end > found.get((pattern.entry, i), (0, 0))[0]:
-                    found[pattern.entry, i] = (end, len(pattern.steps))
+                    excepted.append((pattern.entry, begin, end))
+                elif end > found.get((begin, pattern.entry), 0):
+                    found[begin, pattern.entry] = end
         spans = [
-            (i, end, number)
-            for (number, i), (end, _) in found.items()
-            if not any(e == number and a < end and i < b for e, a, b in excepted)
+            (begin, end, number)
+            for (begin, number), end in found.items()
+            if not any(e == number and a < end and begin < b for e, a, b in excepted)
         ]
         return self._told(sorted(spans), words, starts)
 
@@ -105,52 +117,23 @@ class Matcher:
         of = self.entries
         trouble = any(of[n].kind == "trouble" for _, _, n in spans)
         near: list[tuple[int, int]] = []
-        if trouble and not any(of[n].kind == "service" for _, _, n in spans):
+        if trouble and self._fuzzy and not any(of[n].kind == "service" for _, _, n in spans):
             near = [(i, n) for i, word in enumerate(words) if (n := self._nearly(word)) >= 0]
         spans = [span for span in spans if trouble or not of[span[2]].needs_trouble]
         named = bool(near) or any(of[n].kind in ("service", "network") for _, _, n in spans)
-        made = [self._match(i, end, n, words, starts, weak=of[n].needs_service and not named) for i, end, n in spans]
-        made += [self._match(i, i + 1, n, words, starts, exact=False) for i, n in near]
+        made = [_match(of[n], i, end, words, starts, weak=of[n].needs_service and not named) for i, end, n in spans]
+        made += [_match(of[n], i, i + 1, words, starts, exact=False) for i, n in near]
         return sorted(made, key=lambda m: (m.start, m.end, m.kind, m.name))
-
-    def _match(
-        self,
-        i: int,
-        end: int,
-        number: int,
-        words: list[str],
-        starts: list[int],
-        *,
-        exact: bool = True,
-        weak: bool = False,
-    ) -> Match:
-        entry = self.entries[number]
-        form = " ".join(words[i:end])
-        kind = WEAK if weak else entry.kind
-        return Match(kind, entry.name, form, starts[i], starts[i] + len(form), exact, entry.symptom)
-
-    def _candidates(self, word: str) -> list[_Pattern]:
-        known = self._memo.get(word)
-        if known is None:
-            known = list(self._exact.get(word, ()))
-            for length in self._lengths:
-                if length > len(word):
-                    break
-                known += self._stems.get(word[:length], ())
-            if len(self._memo) < _MEMO:
-                self._memo[word] = known
-        return known
 
     def _nearly(self, word: str) -> int:
         """The entry a misspelt service name stands for, or -1. One edit for 6 to 8 letters, two from 9 on."""
-        if len(word) < 6 or word in self.frequent:
+        if len(word) < 6 or word in self._frequent:
             return -1
         number = self._near.get(word)
         if number is None:
-            best = process.extractOne(
-                word, self.fuzzy.keys(), scorer=OSA.distance, score_cutoff=1 if len(word) < 9 else 2
-            )
-            number = self.fuzzy[best[0]] if best and best[0][0] == word[0] and len(best[0]) >= 6 else -1
+            most = 1 if len(word) < 9 else 2
+            best = process.extractOne(word, self._fuzzy.keys(), scorer=OSA.distance, score_cutoff=most)
+            number = self._fuzzy[best[0]] if best and best[0][0] == word[0] and len(best[0]) >= 6 else -1
             if len(self._near) < _MEMO:
                 self._near[word] = number
         return number
@@ -174,6 +157,25 @@ def compile_form(form: str) -> tuple[_Step, ...]:
     return tuple(steps)
 
 
+def _pattern(steps: tuple[_Step, ...], entry: int, *, excepts: bool) -> _Pattern:
+    """Anchor a form at its longest run of words without a gap; a stem ends a run."""
+    runs, start = [], 0
+    for k, step in enumerate(steps):
+        if k > start and (step.gap or steps[k - 1].stem):
+            runs.append((start, k))
+            start = k
+    runs.append((start, len(steps)))
+    anchor, end = max(runs, key=lambda run: sum(len(step.word) + 1 for step in steps[run[0] : run[1]]))
+    return _Pattern(steps, entry, excepts, anchor, end - anchor)
+
+
+def _span(pattern: _Pattern, words: list[str], i: int) -> tuple[int, int]:
+    """First word and word after the last when the anchored run stands at word i and the rest fits around it, else -1."""
+    end = _end(pattern.steps, pattern.anchor + pattern.run, words, i + pattern.run)
+    begin = _begin(pattern.steps, pattern.anchor, words, i) if end >= 0 else -1
+    return (begin, end) if begin >= 0 else (-1, -1)
+
+
 def _end(steps: Sequence[_Step], k: int, words: list[str], i: int) -> int:
     """The word after the last one matched when steps[k:] fit from word i on, else -1."""
     if k == len(steps):
@@ -185,6 +187,27 @@ def _end(steps: Sequence[_Step], k: int, words: list[str], i: int) -> int:
             if end >= 0:
                 return end
     return -1
+
+
+def _begin(steps: Sequence[_Step], k: int, words: list[str], i: int) -> int:
+    """The first word matched when steps[:k] fit before word i, else -1."""
+    if k == 0:
+        return i
+    for skip in range(GAP + 1 if steps[k].gap else 1):
+        at = i - 1 - skip
+        if at >= 0 and steps[k - 1].fits(words[at]):
+            begin = _begin(steps, k - 1, words, at)
+            if begin >= 0:
+                return begin
+    return -1
+
+
+def _match(
+    entry: Entry, i: int, end: int, words: list[str], starts: list[int], *, exact: bool = True, weak: bool = False
+) -> Match:
+    form = " ".join(words[i:end])
+    kind = WEAK if weak else entry.kind
+    return Match(kind, entry.name, form, starts[i], starts[i] + len(form), exact, entry.symptom)
 
 
 def _starts(words: list[str]) -> list[int]:
