@@ -24,6 +24,7 @@ from listener import kinds, telemetry
 from listener.errors import SourceError
 from listener.recorder import Batch, Recorder
 from listener.signals import bins
+from listener.sources import Gap
 from listener.sources._net import Net
 from listener.store import Store
 from listener.types import Delete, Hearing, Notification, Post, SourceHealth, Transition
@@ -35,6 +36,8 @@ GRACE = timedelta(seconds=5)  # posts of a minute may arrive a little after it
 RETRY_FIRST = timedelta(seconds=20)
 RETRY_MOST = timedelta(hours=1)
 DOWN_AFTER = timedelta(minutes=5)  # a source silent for so much longer than it should be no longer counts as heard
+
+OLD_NEWS = timedelta(days=1)  # transitions older than this when the daemon starts are not told any more
 
 log = telemetry.log("daemon")
 
@@ -98,6 +101,7 @@ class Daemon:
         self._writer = ThreadPoolExecutor(1, "writer")
         self._stop = asyncio.Event()
         self._random = random.Random()  # noqa: S311 - jitter, not a secret
+        self._told_from = self.started_at - OLD_NEWS
         self._unsaved: set[str] = set()
 
     async def run(self) -> None:
@@ -137,7 +141,6 @@ class Daemon:
                         cursor = new or cursor
                         await self._queue.put(_Item(source, self.clock(), raw, new))
                         self._heard(source)
-                return  # a source that ends has told everything, such as a file read once
             except SourceError as error:
                 wait = self._wait(source, error.retry_after, permanent=error.permanent)
                 self._failed(source, error.reason, str(error), wait)
@@ -146,6 +149,8 @@ class Daemon:
                 self._failed(source, "crashed", f"{type(error).__name__}: {error}", wait)
                 self.metrics.restarts.labels(source.name).inc()
                 log.exception("source_crashed", source=source.name)
+            else:
+                return  # a source that ends has told everything, such as a file read once
             await asyncio.sleep(wait.total_seconds())
 
     def _posts(self, source: Source, cursor: str | None) -> AsyncIterator[tuple[Any, str | None]]:
@@ -221,6 +226,9 @@ class Daemon:
             at = (item.source.name, bins.floor(item.received_at))
             seen.setdefault(at, 0)
             if item.raw is None:
+                continue
+            if isinstance(item.raw, Gap):
+                log.warning("gap_met", source=item.source.name, since=f"{item.raw.since}", until=f"{item.raw.until}")
                 continue
             seen[at] += 1
             post = self._parsed(item, batch)
@@ -318,6 +326,8 @@ class Daemon:
         """Each transition once per channel, at least; the outcome is recorded with its reason."""
         for channel in self.channels:
             for transition in self.store.untold(channel.name):
+                if transition.at < self._told_from:
+                    continue  # a new channel is not told what happened long before it was there
                 outcome = await self._send(channel, transition)
                 write = asyncio.get_running_loop().run_in_executor(self._writer, self._told, outcome)
                 await asyncio.shield(write)

@@ -63,10 +63,10 @@ def sources(config: Config, catalog: Catalog) -> list[Source]:
             for d in catalog.sources
             if d.enabled and d.name not in own
         ]
-    return [source(name, kind, options, where) for name, kind, options, where in tables]
+    return [source(name, kind, options, where, catalog) for name, kind, options, where in tables]
 
 
-def source(name: str, kind: str, options: dict[str, Any], where: str) -> Source:
+def source(name: str, kind: str, options: dict[str, Any], where: str, catalog: Catalog) -> Source:
     """One source of a table; keys its kind does not know are a `ConfigError`."""
     from listener.daemon import Source
 
@@ -74,6 +74,8 @@ def source(name: str, kind: str, options: dict[str, Any], where: str) -> Source:
     known = {f.name for f in fields(module.Options)}
     common = {key: options[key] for key in COMMON if key in options}
     rest = {key: value for key, value in options.items() if key not in common or key in known}
+    if "months" in known and common.get("language") in catalog.languages:  # dates in feeds use local month names
+        rest.setdefault("months", catalog.languages[common["language"]].months)
     made = kinds.convert(rest, module.Options, where)
     return Source(
         name=name,

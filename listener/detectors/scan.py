@@ -12,7 +12,7 @@ Runs on any panel; the last 36 hours are best (the echo needs them), two hours a
 
 >>> from datetime import UTC, datetime, timedelta
 >>> from listener.types import Baseline, Panel, SeriesKey, Signal
->>> counts = np.r_[np.zeros(115), 1.0, 3.0, 4.0, 5.0, 6.0]
+>>> counts = np.r_[np.arange(115) % 30 == 0, 1.0, 3.0, 4.0, 5.0, 6.0]
 >>> one, none = np.ones(120), np.zeros(120)
 >>> key, start = SeriesKey("instagram", "TR"), datetime(2026, 3, 2, tzinfo=UTC)
 >>> signal = Signal(key, start, timedelta(minutes=1), counts, one, none, counts, counts)
@@ -38,7 +38,9 @@ LEVEL_GAP = timedelta(minutes=20)  # the level is read up to this long before a 
 LOWEST = 0.8  # of the level: after a silence nobody told us about, the usual must not look like a rise
 AFTERMATH = timedelta(minutes=10)  # a backlog arrives within this time after a silence
 SILENCE_SHARE = 0.15  # a silent failure lets through at most about this share
+SILENCE_MOST = timedelta(hours=12)  # no source keeps more than this for later
 SILENCE_PRIOR = 4.0  # log odds against a silence being a failure of the source, before looking at it
+JOINING = 1.5  # evidence a region must bring to be read together with others: one in twenty does so by chance
 ECHO_SHARE = 0.08  # of the peak excess, that comes back as news about it
 ECHO_AFTER, ECHO_UNTIL = timedelta(hours=18), timedelta(hours=36)
 ECHO_OF = 4.0  # only outages of this many times the expectation make the news
@@ -120,7 +122,7 @@ def evidence(seen: Floats, mean: Floats, size: Floats, increase: float) -> Float
     """Log-likelihood ratio of a rate of at least `increase` times `mean` against `mean`; 0 where there is no rise.
 
     >>> evidence(np.array([2.0, 20.0]), np.array([2.0, 2.0]), np.array([8.0, 8.0]), 1.5).round(1)
-    array([ 0. , 17.7])
+    array([ 0. , 17.2])
     """
     mean = np.maximum(mean, 1e-9)
     times = np.maximum(seen / mean, increase)
@@ -163,49 +165,55 @@ def _windows(data: _Data, options: Options) -> tuple[Floats, _Windows]:
     lengths = tuple(
         dict.fromkeys(min(data.steps(timedelta(minutes=minutes)), count) for minutes in sorted(options.windows))
     )
-    owed = _owed(data, max(lengths))
     echo = _echo(data)
-    level, doubt = _level(data, lengths)
+    cuts = np.array([max(count - n - data.steps(LEVEL_GAP), 0) for n in lengths])
+    known, unknown = _known(data, cuts)
+    level, doubt = _level(data, lengths, cuts, known)
+    owed = _owed(data, known[-1], max(lengths))
     seen = np.stack([data.seen[:, count - n :].sum(axis=1) for n in lengths])
     mean = np.stack([data.mean[:, count - n :].sum(axis=1) for n in lengths])
     square = np.stack([(data.mean[:, count - n :] ** 2).sum(axis=1) for n in lengths])
     extra = np.stack([owed[:, owed.shape[1] - n :].max(axis=1) + n * echo for n in lengths])
-    variance = doubt + square / (data.size * np.maximum(mean, 1e-12) ** 2)
+    variance = unknown + doubt + square / (data.size * np.maximum(mean, 1e-12) ** 2)
     return level[0], _Windows(lengths, seen, level * mean + extra, 1 / variance)
 
 
-def _level(data: _Data, lengths: tuple[int, ...]) -> tuple[Floats, Floats]:
-    """How far the series should lie above its baseline in each window, and how unsure that is (relative variance).
+def _known(data: _Data, cuts: NDArray[np.int64]) -> tuple[Floats, Floats]:
+    """What the panel before each cut says about the baseline's own doubt: a gamma posterior's mean and relative variance."""
+    worth = 1 / (1 + data.mean * (1 / data.size + 2 * data.memory * data.noise)[:, None])
+    seen = _before(worth * _capped(data), cuts)
+    expected = _before(worth * data.mean, cuts)
+    known = (1 / data.doubt + seen) / (1 / data.doubt + expected)
+    return known, 1 / (1 / data.doubt + expected * known)
 
-    First what the whole panel says about the baseline's own doubt (a gamma posterior), then a steady-state Kalman filter
-    on the slow noise, which forgets towards 1. Bins are capped, so that an outage does not become the new normal.
+
+def _level(data: _Data, lengths: tuple[int, ...], cuts: NDArray[np.int64], known: Floats) -> tuple[Floats, Floats]:
+    """How far the series should lie above its baseline in each window, and the relative variance of the slow noise in it.
+
+    A steady-state Kalman filter on the slow noise up to each cut; from there on it forgets towards 1.
     """
     count = data.seen.shape[1]
-    gap = data.steps(LEVEL_GAP)
-    cuts = np.array([max(count - n - gap, 0) for n in lengths])
-    seen = np.minimum(data.seen, data.mean * np.exp(2 * np.sqrt(data.noise + data.doubt))[:, None] + 2)
-
-    worth = 1 / (1 + data.mean * (1 / data.size + 2 * data.memory * data.noise)[:, None])
-    heard = _before(worth * data.mean, cuts)
-    known = (1 / data.doubt + _before(worth * seen, cuts)) / (1 / data.doubt + heard)
-    unknown = 1 / (1 / data.doubt + heard * known)
-
     usual = np.maximum(data.full.mean(axis=1) * known[-1], 1e-6)
     scatter = 1 / usual + 1 / data.size  # relative variance of one bin
     forgets = 1 / data.memory
     fades = np.sqrt(forgets**2 + 2 * data.noise * forgets / scatter)
     sure = scatter * (fades - forgets)  # the filter's variance when everything is heard
     weights = np.exp(fades[:, None] * (np.arange(count) - count + 1))
-    heard, full = _before(weights * data.mean, cuts), _before(weights * data.full, cuts)
+    seen, heard, full = (_before(weights * values, cuts) for values in (_capped(data), data.mean, data.full))
     strength = full * forgets / (fades - forgets)
-    short = (strength * known + _before(weights * seen, cuts)) / np.maximum(strength + heard, 1e-300) / known
+    short = (strength * known + seen) / np.maximum(strength + heard, 1e-300) / known
     left = data.noise - (data.noise - sure) * heard / np.maximum(full, 1e-300)
 
-    ahead = np.array([gap + n / 2 for n in lengths])[:, None]
+    ahead = (np.array(lengths) / 2 + data.steps(LEVEL_GAP))[:, None]
     kept = np.exp(-ahead * forgets)
-    limit = np.exp(2 * np.sqrt(data.noise))
-    level = known * np.clip(1 + (short - 1) * kept, LOWEST, limit)
-    return level, unknown + left * kept**2 + data.noise * (1 - kept**2)
+    level = known * np.clip(1 + (short - 1) * kept, LOWEST, np.exp(2 * np.sqrt(data.noise)))
+    return level, left * kept**2 + data.noise * (1 - kept**2)
+
+
+def _capped(data: _Data) -> Floats:
+    """Counts without their extremes, so that an outage does not become the new normal."""
+    most: Floats = data.mean * np.exp(2 * np.sqrt(data.noise + data.doubt))[:, None] + 2
+    return np.minimum(data.seen, most)
 
 
 def _before(values: Floats, cuts: NDArray[np.int64]) -> Floats:
@@ -215,32 +223,38 @@ def _before(values: Floats, cuts: NDArray[np.int64]) -> Floats:
     return sums[cuts]
 
 
-def _owed(data: _Data, longest: int) -> Floats:
+def _owed(data: _Data, known: Floats, longest: int) -> Floats:
     """What a silence just before may still deliver, for each of the last bins.
 
     A known silence (low exposure) owes what was not heard. A run of too few posts may be an unknown one: a CUSUM towards
     `SILENCE_SHARE` of the rate says how believable that is.
     """
     after = data.steps(AFTERMATH)
-    deaf = np.cumsum(data.full - data.mean, axis=1)
-    hears = data.mean > 0.95 * data.full
+    level, count = known[:, None], data.seen.shape[1]
+    share = data.mean / np.maximum(data.full, 1e-12)
+    lost = np.maximum(share[:, -1:] - share, 0.0)  # what is deaf still can't deliver yet
+    deaf = np.cumsum(level * data.full * lost, axis=1)
+    hears = lost < 0.05
     settled = hears.copy()
     for n in range(1, after + 1):
         settled[:, n:] &= hears[:, :-n]
-    known = deaf - np.maximum.accumulate(np.where(settled, deaf, 0.0), axis=1)
+    unheard = deaf - np.maximum.accumulate(np.where(settled, deaf, 0.0), axis=1)
 
-    worth = 1 / (1 + data.mean / data.size[:, None])
-    walk = np.cumsum(worth * (data.mean * (1 - SILENCE_SHARE) + data.seen * math.log(SILENCE_SHARE)), axis=1)
+    mean = level * data.mean
+    worth = 1 / (1 + mean / data.size[:, None])
+    walk = np.cumsum(worth * (mean * (1 - SILENCE_SHARE) + data.seen * math.log(SILENCE_SHARE)), axis=1)
     lowest = np.minimum.accumulate(np.minimum(walk, 0.0), axis=1)
-    missing = np.cumsum(data.mean - data.seen, axis=1)
-    at_lowest = np.maximum.accumulate(np.where(walk <= lowest, np.arange(walk.shape[1]), -1), axis=1)
-    since = np.where(at_lowest >= 0, np.take_along_axis(missing, np.maximum(at_lowest, 0), axis=1), 0.0)
+    missing = np.zeros((len(walk), count + 1))
+    np.cumsum(mean - data.seen, axis=1, out=missing[:, 1:])
+    began = np.maximum.accumulate(np.where(walk <= lowest, np.arange(1, count + 1), 0), axis=1)
+    began = np.maximum(began, np.arange(1, count + 1) - data.steps(SILENCE_MOST))
+    lacking = missing[:, 1:] - np.take_along_axis(missing, began, axis=1)
     believed = 1 / (1 + np.exp(np.minimum(SILENCE_PRIOR - (walk - lowest), 50.0)))
-    unknown = believed * np.maximum(missing - since, 0.0)
+    silent = believed * np.maximum(lacking, 0.0)
 
-    owed = known
+    owed = unheard
     for n in range(1, after + 1):
-        owed[:, n:] = np.maximum(owed[:, n:], known[:, n:] + unknown[:, :-n])
+        owed[:, n:] = np.maximum(owed[:, n:], unheard[:, n:] + silent[:, :-n])
     return owed[:, -longest:]
 
 
@@ -260,23 +274,14 @@ def _echo(data: _Data) -> Floats:
 def _joint(scores: Floats, seen: Floats, options: Options) -> Floats:
     """For each region the score of the best subset of at least two regions it belongs to; 0 for the others.
 
-    No region brings in more than half the threshold: one loud region must not carry quiet ones along.
+    A region that brings more than its price is in: that is the best subset, found in linear time. What remains pays for
+    the choice among all subsets. No region brings more than half the threshold: a loud one must not carry quiet ones along.
     """
-    regions = scores.shape[1]
-    capped = np.minimum(scores, options.threshold / 2)
-    order = np.argsort(-capped, axis=1, kind="stable")
-    sizes = np.arange(1, regions + 1)
-    sums = np.cumsum(np.take_along_axis(capped, order, axis=1), axis=1) - _choices(regions)
-    enough = np.cumsum(np.take_along_axis(seen, order, axis=1), axis=1) >= options.least
-    sums = np.where(enough & (sizes >= 2), sums, 0.0)
-    window, size = np.unravel_index(int(sums.argmax()), sums.shape)
-    joint = np.zeros(regions)
-    members = order[window, : size + 1]
-    members = members[capped[window, members] > 0]
-    joint[members] = sums[window, size]
-    return joint
-
-
-def _choices(regions: int) -> Floats:
-    """What a subset of each size pays: the log number of ways to choose it, and half a nat for each further region."""
-    return np.array([math.log(math.comb(regions, n)) + 0.5 * (n - 1) for n in range(1, regions + 1)])
+    brought = np.minimum(scores, options.threshold / 2) - JOINING
+    member = brought > 0
+    choice = scores.shape[1] * math.log1p(math.exp(-JOINING))
+    sums = np.where(member, brought, 0.0).sum(axis=1) - choice
+    enough = (np.where(member, seen, 0.0).sum(axis=1) >= options.least) & (member.sum(axis=1) >= 2)
+    sums = np.where(enough, sums, 0.0)
+    window = int(sums.argmax())
+    return np.where(member[window], max(float(sums[window]), 0.0), 0.0)

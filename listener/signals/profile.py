@@ -163,7 +163,9 @@ def _shape(hours: _Hours, trust: Floats, rate: float, variance: float, before: F
         mean = rate * made[hours.slot] * hours.heard
         worth = trust / (1 + mean * variance)
         of = group[hours.slot]
-        sums = [np.bincount(of, worth * values, size) for values in (hours.seen, mean)]
+        sums: list[Floats] = [
+            np.asarray(np.bincount(of, worth * values, size), dtype=np.float64) for values in (hours.seen, mean)
+        ]
         if smooth:
             sums = [x / 2 + (np.roll(x, 1) + np.roll(x, -1)) / 4 for x in sums]
         seen, expected = sums

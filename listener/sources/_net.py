@@ -15,18 +15,15 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cached_property
 from types import TracebackType
-from typing import Any
 from urllib.parse import urljoin
 
 import httpx
-import websockets
-from websockets.asyncio.client import ClientConnection, connect
-from websockets.typing import Subprotocol
 
 from listener.errors import SourceError
 from listener.sources._body import bounded
 from listener.sources._gate import Resolve, resolve, vetted
 from listener.sources._refusal import refusal
+from listener.sources._socket import Socket, shake_hands
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _MIB = 2**20
@@ -63,23 +60,6 @@ class _Host:
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     last_at: datetime | None = None
     cool_until: datetime | None = None
-
-
-class Socket:
-    """The receiving end of a WebSocket."""
-
-    def __init__(self, connection: ClientConnection) -> None:
-        self._connection = connection
-
-    async def receive(self, within: float) -> bytes:
-        """The next message as bytes. Raises `SourceError`: `silent` after `within` seconds, `disconnected` at the end."""
-        try:
-            async with asyncio.timeout(within):
-                return await self._connection.recv(decode=False)
-        except TimeoutError as error:
-            raise SourceError(f"nothing heard for {within:g} s", reason="silent") from error
-        except websockets.ConnectionClosed as error:
-            raise SourceError(f"connection closed: {error}", reason="disconnected") from error
 
 
 class Net:
@@ -153,30 +133,17 @@ class Net:
     ) -> AsyncIterator[Socket]:
         """Open a WebSocket, uncompressed, without redirects. A refused handshake raises `RefusedError` with status and body."""
         host, port, secure = _checked(url)
-        tls: dict[str, Any] = {"ssl": self._tls, "server_hostname": host} if secure else {}
-        try:
-            connection = await connect(
-                url,
-                sock=await self._connected(host, port),
-                **tls,
-                proxy=None,
-                compression=None,
-                subprotocols=[Subprotocol(name) for name in subprotocols] or None,
-                user_agent_header=self.user_agent,
-                max_size=max_size,
-                open_timeout=self.limits.connect + self.limits.read,
-                close_timeout=1,
-            )
-        except websockets.InvalidStatus as error:
-            answer = error.response
-            headers = {name.lower(): value for name, value in answer.headers.raw_items()}
-            raise refusal(url, answer.status_code, headers, bytes(answer.body or b""), self.now()) from error
-        except TimeoutError as error:
-            raise SourceError(f"{url}: no answer in time", reason="timeout") from error
-        except (OSError, EOFError) as error:
-            raise SourceError(f"{url}: can't connect: {error}", reason="unreachable") from error
-        except (websockets.WebSocketException, ValueError) as error:
-            raise SourceError(f"{url}: broken answer: {error}", reason="protocol") from error
+        connection = await shake_hands(
+            url,
+            await self._connected(host, port),
+            tls=self._tls if secure else None,
+            host=host,
+            user_agent=self.user_agent,
+            subprotocols=subprotocols,
+            max_size=max_size,
+            within=self.limits.connect + self.limits.read,
+            now=self.now(),
+        )
         async with connection:
             yield Socket(connection)
 
@@ -222,7 +189,7 @@ class Net:
             try:
                 status, location = answer.status_code, answer.headers.get("location")
                 if status in _REDIRECTS and location:
-                    url = urljoin(url, location)
+                    url = _joined(url, location)
                     if url in visited:
                         raise SourceError(f"{url}: redirects in a circle", reason="redirects")
                     visited.add(url)
@@ -232,14 +199,7 @@ class Net:
                     if refused.cools_host and refused.retry_after is not None:
                         self.cool_down(url, refused.retry_after)
                     raise refused
-                body = await bounded(
-                    answer.aiter_raw(),
-                    answer.headers.get("content-encoding", ""),
-                    wire=limits.wire,
-                    decoded=limits.decoded,
-                    ratio=limits.ratio,
-                )
-                return Response(status, answer.headers, body, url)
+                return Response(status, answer.headers, await self._body(answer), url)
             finally:
                 await answer.aclose()
         raise SourceError(f"{url}: more than {limits.redirects} redirects", reason="redirects")
@@ -286,8 +246,7 @@ class Net:
                 else:
                     undo.pop_all()
                     return made
-        assert lost is not None
-        raise lost
+        raise SourceError(f"{host}: can't connect: {lost}", reason="unreachable") from lost
 
     async def _addresses(self, host: str, port: int) -> list[str]:
         try:
@@ -295,6 +254,13 @@ class Net:
                 return await vetted(host, port, self._look_up, allow_private=self._allow_private)
         except TimeoutError as error:
             raise SourceError(f"{host}: the name is not resolved in time", reason="dns") from error
+
+
+def _joined(url: str, location: str) -> str:
+    try:
+        return urljoin(url, location)
+    except ValueError as error:
+        raise SourceError(f"{url}: redirects to {location!r}, which is no URL", reason="redirects") from error
 
 
 def _checked(url: str) -> tuple[str, int, bool]:

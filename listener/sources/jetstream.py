@@ -20,8 +20,9 @@ from listener.kinds import option
 from listener.sources import Gap, MalformedError
 from listener.sources._dates import EPOCH, iso
 from listener.sources._json import cursor_of, decoded, encoded
-from listener.sources._net import Net, Socket
+from listener.sources._net import Net
 from listener.sources._refusal import RefusedError
+from listener.sources._socket import Socket
 from listener.sources._text import primary_languages
 from listener.types import Delete, Post, PostKind
 
@@ -68,14 +69,14 @@ class _Start:
     position: int | None
 
 
-class _PayloadHead(msgspec.Struct, rename={"type": "$type"}):
+class _PayloadHead(msgspec.Struct, frozen=True, rename={"type": "$type"}):
     type: str = ""
     seq: int = 0
     time: str = ""
     name: str = ""
 
 
-class _Head(msgspec.Struct, rename={"type": "$type"}):
+class _Head(msgspec.Struct, frozen=True, rename={"type": "$type"}):
     """What both protocols say of any frame."""
 
     type: str = ""

@@ -175,7 +175,7 @@ class Identifier:
         shares = dict(ranked)
         ours = {code: share for code, share in votes.items() if code in shares}
         for code, share in ours.items():
-            group = _group(code) & shares.keys()
+            group = group_of(code) & shares.keys()
             inside = sum(shares[member] for member in group)
             for member in group:  # what it calls Croatian may be any of the group
                 shares[member] += 0.5 * share * (shares[member] / inside if inside else 1 / len(group))
@@ -185,17 +185,17 @@ class Identifier:
         return _by_group({code: share / total for code, share in shares.items()})
 
 
-def _group(code: str) -> frozenset[str]:
+def group_of(code: str) -> frozenset[str]:
     return next((group for group in _GROUPS if code in group), frozenset({code}))
 
 
 def _by_group(shares: Mapping[str, float]) -> list[tuple[str, float]]:
-    total = {code: sum(shares.get(member, 0.0) for member in _group(code)) for code in shares}
+    total = {code: sum(shares.get(member, 0.0) for member in group_of(code)) for code in shares}
     return sorted(shares.items(), key=lambda item: (-total[item[0]], -item[1], item[0]))
 
 
 def _together(ranked: list[tuple[str, float]]) -> float:
-    return sum(share for code, share in ranked if code in _group(ranked[0][0])) if ranked else 0.0
+    return sum(share for code, share in ranked if code in group_of(ranked[0][0])) if ranked else 0.0
 
 
 def _outside(bag: str, script: str) -> Language:

@@ -164,7 +164,7 @@ def fit(rows: Sequence[Labelled], folds: NDArray[np.intp], seed: int, workers: i
 def _linear(matrix: Any, target: NDArray[np.intp], classes: int, seed: int) -> tuple[Floats, Floats]:
     from sklearn.svm import LinearSVC
 
-    model = LinearSVC(C=STRENGTH, random_state=seed, max_iter=3000).fit(matrix, target)
+    model = LinearSVC(C=STRENGTH, class_weight="balanced", random_state=seed, max_iter=3000).fit(matrix, target)
     weights, intercept = np.zeros((matrix.shape[1], classes)), np.full(classes, -1.0)
     if len(model.classes_) == 2:
         pair = np.array([[-1.0], [1.0]])

@@ -1,0 +1,26 @@
+"""Invented texts whose predictions go with every model, so that a load on another machine can be checked against them."""
+
+TEXTS = (
+    "instagram yine çöktü, akış bir türlü yenilenmiyor",
+    "wp mesajlari gitmiyor bi tek bende mi boyle",
+    "telefonu düşürdüm ekranı çatladı, tamire kaç para isterler",
+    "bugün hava çok güzel, sahilde çay içtik",
+    "opet ne radi viber, poruke stoje na jednom satu",
+    "је л још некоме пуца интернет од јутрос",
+    "blokirala me na instagramu zbog jedne slike",
+    "vratio se jutjub, hvala bogu",
+    "фейсбукът не зарежда нищо, само бяла страница",
+    "4e to neta pak padna li, pri men nishto ne trygva",
+    "ходихме на планина и нямаше обхват, чудна почивка",
+    "έπεσε το ίνστα πάλι; σε μένα δεν ανοίγει τίποτα",
+    "den mporw na mpw sto e-banking apo to prwi",
+    "ο Ολυμπιακός έπεσε στη δεύτερη θέση",
+    "nu merge aplicatia bancii, da eroare la logare",
+    "ieri a picat tot internetul doua ore, azi e bine",
+    "spletna banka spet ne dela, vrže me ven",
+    "не ми се отвора апликацијата на банката",
+    "nuk po hapet whatsapp, a keni edhe ju problem",
+    "we are investigating an issue affecting logins",
+    "works fine for me, maybe check your router",
+    "<url>",
+)
