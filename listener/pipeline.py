@@ -1,8 +1,8 @@
 """The whole project on one screen: posts are understood, mentions are measured, panels are watched.
 
-    understand   posts     normalize, match, identify, classify, attribute   -> mentions | dropped, one answer per post, in order
-    measure      mentions  aggregate                                         -> points; the same mentions again give the same points
-    watch        panels    detect, track, explain                            -> transitions; same inputs, same `now`, same answer
+    understand   posts     normalize, match, identify, classify, attribute  -> mentions | dropped, one a post, in order
+    measure      mentions  aggregate                                        -> points; same mentions, same points
+    watch        panels    detect, track, explain                           -> transitions; same inputs, same answer
 
 Nothing here waits, reads the clock, stores or talks to anyone: `daemon` does, and `replay` runs these same three on an archive.
 """
@@ -108,6 +108,12 @@ class Pipeline:
                 )
             )
         return made
+
+    def explain_score(self, post: Post) -> list[tuple[str, float]]:
+        """The features that moved a post's score most, with the size and sign of their push."""
+        text = normalize(post.text)
+        (reading,) = self.read([post], [text], [self.matcher.find(text.skeleton)])
+        return self.classifier.explain(reading)
 
     def measure(self, mentions: Sequence[Mention], bins: Collection[tuple[str, datetime]]) -> list[Point]:
         """The points of the wanted (service, bin)s; `mentions` holds all of them and those of the lookback before."""

@@ -34,8 +34,10 @@ from listener.types import (
 )
 
 WINDOW = timedelta(hours=6)  # what detectors look back on, with room for a gap
+HOUR = timedelta(hours=1)
 EXPLAIN_EVERY = timedelta(minutes=5)  # how often the cause of an ongoing incident is worked out again
 WATCHED = "watched"  # the mark that holds the last minute watched
+HEARD_FROM = "heard_from"  # the mark that holds the first minute of an archive
 
 
 @dataclass
@@ -69,7 +71,7 @@ class Recorder:
         self._services = frozenset(pipeline.config.signal.services)
         self._recent: dict[str, dict[tuple[str, datetime], Point]] = defaultdict(dict)
         self._recent_from: datetime | None = None
-        self._baselines = Baselines(pipeline.catalog, store.hourly)
+        self._baselines = Baselines(pipeline.catalog, self._hourly)
 
     def watched(self) -> datetime | None:
         """The last minute that was watched, also before this process."""
@@ -103,6 +105,8 @@ class Recorder:
             tx.put_health(batch.health)
             for source, cursor in batch.cursors.items():
                 tx.set_cursor(source, cursor)
+            if posts and self.store.mark(HEARD_FROM) is None:
+                tx.set_mark(HEARD_FROM, bins.floor(posts[0].received_at).isoformat())
         self._remember(points)
         return Taken(mentions, dropped, len(erased))
 
@@ -178,6 +182,19 @@ class Recorder:
     def _exposure(self, start_at: datetime, end_at: datetime) -> dict[str, Floats]:
         hearing = self.store.hearing(start_at, end_at) if self.shares else []
         return exposure(hearing, self.shares, self.regions, start_at, end_at)
+
+    def _hourly(
+        self, service: str, since: datetime, until: datetime
+    ) -> tuple[dict[tuple[str, datetime], float], dict[datetime, float]]:
+        """History for the baselines: whole hours that nothing can change any more, so that a restart learns the same."""
+        settled = bins.floor(until - self.pipeline.config.signal.lateness, HOUR)
+        if self.shares:
+            heard = self.store.heard_hours(since, settled)
+        else:
+            mark = self.store.mark(HEARD_FROM)
+            start = max(since, bins.ceil(datetime.fromisoformat(mark), HOUR)) if mark else settled
+            heard = {start + n * HOUR: 1.0 for n in range(bins.count(start, settled, HOUR))}
+        return self.store.hourly(service, since, settled), heard
 
     def _explained(self, incident: Incident, ongoing: Sequence[Incident]) -> Incident:
         since = incident.started_at - timedelta(minutes=30)

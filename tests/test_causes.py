@@ -126,7 +126,7 @@ def test_closed_accounts_are_told_from_an_outage() -> None:
 
 
 def test_it_says_when_it_cannot_tell() -> None:
-    found = causes(incident(), said(16, blocked=5), [], WORLD)
+    found = causes(incident(), said(16, blocked=4), [], WORLD)
     assert max(found[0].values()) < 0.6
     assert found[1][-1] == "can't tell an outage of the service from a block by the state, a court or a provider yet"
 

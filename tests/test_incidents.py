@@ -79,6 +79,10 @@ class World:
         (incident,) = self.incidents.values()
         return incident
 
+    @property
+    def doing(self) -> list[State]:
+        return [part.state for part in self.only.parts]
+
 
 def states(transitions: list[Transition]) -> list[tuple[str | None, str]]:
     return [(t.from_state and t.from_state.value, t.to_state.value) for t in transitions]
@@ -88,11 +92,11 @@ def test_a_first_alarm_is_pending_and_the_next_word_makes_it_fire() -> None:
     world = World()
     assert world.watch() == []
     world.watch({"TR": 3.0})
-    assert world.only.parts[0].state is State.POSSIBLE
+    assert world.doing == [State.POSSIBLE]
     assert world.watch({"TR": 0.0}) == []  # raised by the same posts still
     world.watch({"TR": 2.0})
     assert states(world.told) == [(None, "pending"), ("pending", "firing")]
-    assert world.only.parts[0].state is State.PROBLEMS
+    assert world.doing == [State.PROBLEMS]
     assert world.only.id == "instagram-20260302T1200Z"
     assert [t.id for t in world.told] == [
         "instagram-20260302T1200Z/20260302T1201Z/pending",
@@ -134,7 +138,7 @@ def test_it_ends_after_half_an_hour_of_quiet() -> None:
     world = World()
     world.watch({"TR": 9.0}, score=20.0, minutes=10)
     assert world.watch(minutes=30) == []
-    assert world.only.parts[0].state is State.RECOVERING
+    assert world.doing == [State.RECOVERING]
     (ended,) = world.watch()
     assert states([ended]) == [("firing", "resolved")]
     assert ended.incident.resolved_at == ended.at

@@ -48,7 +48,7 @@ ECHO_OF = 4.0  # only outages of this many times the expectation make the news
 
 @dataclass(frozen=True)
 class Options:
-    threshold: float = option(7.5, "log-likelihood ratio that raises an alarm; higher = fewer false alarms")
+    threshold: float = option(8.0, "log-likelihood ratio that raises an alarm; higher = fewer false alarms")
     windows: tuple[int, ...] = option((5, 15, 30, 60), "lengths in minutes of the windows looked at")
     increase: float = option(1.5, "smallest rise of the rate, in times, that counts as an outage")
     least: float = option(3.0, "fewer distinct authors than this in a window are never an alarm")
@@ -252,7 +252,7 @@ def _owed(data: _Data, known: Floats, longest: int) -> Floats:
     believed = 1 / (1 + np.exp(np.minimum(SILENCE_PRIOR - (walk - lowest), 50.0)))
     silent = believed * np.maximum(lacking, 0.0)
 
-    owed = unheard
+    owed = unheard.copy()
     for n in range(1, after + 1):
         owed[:, n:] = np.maximum(owed[:, n:], unheard[:, n:] + silent[:, :-n])
     return owed[:, -longest:]

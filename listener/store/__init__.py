@@ -128,8 +128,12 @@ class Store(Protocol):
         """`since <= at < until`, in order of (key, at)."""
         ...
 
-    def hourly(self, since: datetime, until: datetime) -> list[tuple[SeriesKey, datetime, float]]:
-        """(series, hour's start, observed in it), `since <= at < until`, in order; hours without points are left out."""
+    def hourly(self, service: str, since: datetime, until: datetime) -> dict[tuple[str, datetime], float]:
+        """Observed by (region, hour's start), `since <= at < until`; hours without points are left out."""
+        ...
+
+    def heard_hours(self, since: datetime, until: datetime) -> dict[datetime, float]:
+        """Of each hour the share of minutes in which some source was up; deaf hours are left out."""
         ...
 
     def keys(self, since: datetime | None = None) -> list[SeriesKey]:

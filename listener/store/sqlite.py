@@ -84,9 +84,13 @@ class SqliteStore:
         rows = self._all(queries.POINTS, {"service": service, "region": region, "since": since_at, "until": until_at})
         return [codec.point_of(row) for row in rows]
 
-    def hourly(self, since: datetime, until: datetime) -> list[tuple[SeriesKey, datetime, float]]:
-        rows = self._all(queries.HOURLY, codec.bounds(since, until))
-        return [(SeriesKey(service, region), codec.instant(hour), observed) for service, region, hour, observed in rows]
+    def hourly(self, service: str, since: datetime, until: datetime) -> dict[tuple[str, datetime], float]:
+        rows = self._all(queries.HOURLY, (service, *codec.bounds(since, until)))
+        return {(region, codec.instant(hour)): observed for region, hour, observed in rows}
+
+    def heard_hours(self, since: datetime, until: datetime) -> dict[datetime, float]:
+        rows = self._all(queries.HEARD_HOURS, codec.bounds(since, until))
+        return {codec.instant(hour): share for hour, share in rows}
 
     def keys(self, since: datetime | None = None) -> list[SeriesKey]:
         since_at, _ = codec.bounds(since, None)

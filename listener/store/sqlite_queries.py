@@ -62,10 +62,13 @@ POINTS = f"""{_SERIES}
 SELECT {_of("p", codec.POINT)} FROM series k CROSS JOIN points p ON p.service = k.service AND p.region = k.region
 WHERE :region IN ('', k.region) AND p.at >= :since AND p.at < :until
 ORDER BY p.service, p.region, p.at"""
-HOURLY = """SELECT service, region, at - at % 3600000000 AS hour, sum(observed) FROM points
-WHERE at >= ? AND at < ? GROUP BY service, region, hour ORDER BY service, region, hour"""
+HOURLY = """SELECT region, at - at % 3600000000 AS hour, sum(observed) FROM points
+WHERE service = ? AND at >= ? AND at < ? GROUP BY region, hour ORDER BY region, hour"""
 
 HEARING = "SELECT source, at, posts, up FROM hearing WHERE at >= ? AND at < ? ORDER BY at, source"
+HEARD_HOURS = """SELECT hour, count(*) / 60.0 FROM (
+    SELECT DISTINCT at, at - at % 3600000000 AS hour FROM hearing WHERE up = 1 AND at >= ? AND at < ?
+) GROUP BY hour ORDER BY hour"""
 DROPPED = """SELECT source, reason, sum(posts) FROM dropped WHERE day >= ?
 GROUP BY source, reason ORDER BY source, reason"""
 HEALTH = f"SELECT {_of('h', codec.HEALTH)} FROM health h ORDER BY h.source"

@@ -15,6 +15,7 @@ from urllib.parse import parse_qs, urlsplit
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.datastructures import Headers
 from websockets.http11 import Request, Response
+from websockets.protocol import State
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 V1, V2 = "/subscribe", "/xrpc/network.bsky.jetstream.subscribeEvents"
@@ -110,7 +111,7 @@ class Jetstream:
             info = {"$type": "network.bsky.jetstream.subscribeEvents#info", "name": "OutdatedCursor"}
             await connection.send(json.dumps({"$type": "message", "payload": info}))
         at = max(at, self.oldest)
-        while self.close_after is None or sent < self.close_after:
+        while connection.state is State.OPEN and (self.close_after is None or sent < self.close_after):
             if self.is_silent or at >= len(self.events):
                 if self.error and not self.is_silent:
                     await connection.send(json.dumps({"$type": "error", "error": self.error}))
@@ -142,7 +143,6 @@ async def running(server: Jetstream | None = None) -> AsyncIterator[Jetstream]:
     ) as listening:
         made.url = f"ws://127.0.0.1:{next(iter(listening.sockets)).getsockname()[1]}"
         yield made
-        listening.close(close_connections=True)
 
 
 @asynccontextmanager
