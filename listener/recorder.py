@@ -34,6 +34,7 @@ from listener.types import (
 )
 
 WINDOW = timedelta(hours=6)  # what detectors look back on, with room for a gap
+STIRRED = timedelta(hours=1)  # how long one complaint keeps a service watched: the longest window of the detectors
 HOUR = timedelta(hours=1)
 EXPLAIN_EVERY = timedelta(minutes=5)  # how often the cause of an ongoing incident is worked out again
 WATCHED = "watched"  # the mark that holds the last minute watched
@@ -115,7 +116,7 @@ class Recorder:
         self._recall(now)
         ongoing = self.store.incidents(states=(IncidentState.PENDING, IncidentState.FIRING), limit=1000)
         recently = self.store.incidents(states=(IncidentState.RESOLVED,), since=now - timedelta(hours=1), limit=1000)
-        services = sorted({i.service for i in ongoing} | {s for s, points in self._recent.items() if points})
+        services = sorted({incident.service for incident in [*ongoing, *recently]} | self._stirring(now))
         if not services:
             return []
         panels = self._panels(services, now)
@@ -170,6 +171,15 @@ class Recorder:
             for points in self._recent.values():
                 for key in [key for key in points if key[1] < start]:
                     del points[key]
+
+    def _stirring(self, now: datetime) -> set[str]:
+        """Services anybody complained about lately; of the others no detector has anything to say."""
+        since = now - STIRRED
+        return {
+            service
+            for service, points in self._recent.items()
+            if any(point.observed > 0 for (_, at), point in points.items() if since <= at < now)
+        }
 
     def _panels(self, services: Sequence[str], now: datetime) -> dict[str, Panel]:
         start = now - WINDOW

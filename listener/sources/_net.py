@@ -257,10 +257,13 @@ class Net:
 
 
 def _joined(url: str, location: str) -> str:
+    """Where a redirect leads. A bad one is the server's fault, not the URL's: it may be better next time."""
     try:
-        return urljoin(url, location)
-    except ValueError as error:
-        raise SourceError(f"{url}: redirects to {location!r}, which is no URL", reason="redirects") from error
+        target = urljoin(url, location)
+        _checked(target)
+    except (ValueError, SourceError) as error:
+        raise SourceError(f"{url}: redirects to {location!r}, where we don't go", reason="redirects") from error
+    return target
 
 
 def _checked(url: str) -> tuple[str, int, bool]:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from listener.training.figures import macro_f1
 from listener.types import CHATTER, LABELS, Floats
 
-STRENGTHS = (10.0,)  # scikit-learn's C
+STRENGTHS = (20.0,)  # scikit-learn's C
 BALANCES = (0.0, 0.3)  # 0 = a post is a post; 1 = every label weighs the same
 ALTERED = 0.5  # weight of an altered copy beside the post it was made from
 _ROUNDS = 25  # passes over the posts: more of them fit the training posts better and others worse
@@ -84,12 +84,14 @@ def fit_labels(
     )
 
 
-def fit_symptoms(plain: Any, target: Numbers, classes: int, folds: Numbers, seed: int, workers: int) -> Head:
-    """The head that names the symptom of chatter; class 0 is "does not say"."""
-    options = (10.0, 0.3, seed)
-    made = _cross_fitted(plain, None, target, folds, classes, options, workers)
+def fit_symptoms(
+    plain: Any, altered: Any, target: Numbers, classes: int, folds: Numbers, seed: int, workers: int
+) -> Head:
+    """The head that names the symptom of chatter; class 0 is "does not say". Rare symptoms weigh as much as common ones."""
+    options = (10.0, 1.0, seed)
+    made = _cross_fitted(plain, altered, target, folds, classes, options, workers)
     logits = _unseen_logits(plain, folds, made)
-    weights, intercept = _linear(plain, None, target, np.arange(len(target)), classes, options)
+    weights, intercept = _linear(plain, altered, target, np.arange(len(target)), classes, options)
     return Head(weights, intercept, softmax(logits), made, {}, 1.0, [0.0] * classes)
 
 

@@ -15,7 +15,8 @@ import numpy as np
 from joblib import Parallel, delayed
 from numpy.typing import NDArray
 
-from listener.text.language import FORMAT, Identifier, Settings, bucket, buckets, script_of, windows, words_of
+from listener.text.chargrams import bucket, buckets, windows
+from listener.text.language import FORMAT, Identifier, Settings, script_of, words_of
 from listener.text.normalize import clean
 from listener.training.augment import ascii_form, clipped, other_alphabet
 from listener.training.dataset import Labelled

@@ -145,8 +145,8 @@ def _symptoms(material: Material, seed: int, workers: int) -> tuple[Head, Floats
     names = ("", *SYMPTOMS)
     target = np.array([names.index(material.rows[i].row.symptom or "") for i in at])
     space = union(dataclasses.replace(PARAMETERS, bits=SYMPTOM_BITS))
-    matrix = space.transform([material.readings[i] for i in at]).tocsr()
-    head = fit_symptoms(matrix, target, len(names), material.folds[at], seed, workers)
+    plain, altered = (space.transform([view[i] for i in at]).tocsr() for view in (material.readings, material.altered))
+    head = fit_symptoms(plain, altered, target, len(names), material.folds[at], seed, workers)
     return head, head.unseen, target
 
 
