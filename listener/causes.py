@@ -88,8 +88,9 @@ def _by_words(ledger: _Ledger, incident: Incident, mentions: Sequence[Mention]) 
     if chatter < ENOUGH:
         return
     blocked = sums["blocked"] / chatter
-    if blocked >= 0.15:
-        ledger.add(f"{blocked:.0%} of the reports speak of a block", block=min(1.0, blocked / 0.4) * (STRONG + CLEAR))
+    if blocked >= 0.15:  # one in ten suspects a ban in any outage, where bans are common
+        certain = min(1.0, (blocked - 0.1) / 0.35)
+        ledger.add(f"{blocked:.0%} of the reports speak of a block", block=certain * (STRONG + CLEAR))
     past = sums["not_now"] / (chatter + sums["not_now"])
     relayed = sums["relay"] / chatter
     if past >= 0.3:

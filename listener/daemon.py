@@ -12,7 +12,7 @@ import asyncio
 import contextlib
 import random
 import signal as signals
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -153,8 +153,8 @@ class Daemon:
                 return  # a source that ends has told everything, such as a file read once
             await asyncio.sleep(wait.total_seconds())
 
-    def _posts(self, source: Source, cursor: str | None) -> AsyncIterator[tuple[Any, str | None]]:
-        posts: AsyncIterator[tuple[Any, str | None]] = source.module.posts(source.options, cursor, self.net)
+    def _posts(self, source: Source, cursor: str | None) -> AsyncGenerator[tuple[Any, str | None], None]:
+        posts: AsyncGenerator[tuple[Any, str | None], None] = source.module.posts(source.options, cursor, self.net)
         return posts
 
     def _heard(self, source: Source) -> None:
@@ -171,10 +171,11 @@ class Daemon:
         """Full jitter on a doubling cap, but never sooner than the server asked."""
         if permanent:
             return timedelta(days=1)
-        first = getattr(source.module, "RETRY_FIRST", RETRY_FIRST)
-        most = getattr(source.module, "RETRY_MOST", RETRY_MOST)
-        cap = min(most, first * 2 ** min(self.health[source.name].errors_in_a_row, 16))
-        return max(timedelta(seconds=asked or 0.0), cap * self._random.uniform(0.5, 1.0))
+        first: timedelta = getattr(source.module, "RETRY_FIRST", RETRY_FIRST)
+        most: timedelta = getattr(source.module, "RETRY_MOST", RETRY_MOST)
+        cap: timedelta = min(most, first * 2 ** min(self.health[source.name].errors_in_a_row, 16))
+        jittered: timedelta = cap * self._random.uniform(0.5, 1.0)
+        return max(timedelta(seconds=asked or 0.0), jittered)
 
     def _failed(self, source: Source, reason: str, message: str, wait: timedelta) -> None:
         health = self.health[source.name]
@@ -249,7 +250,7 @@ class Daemon:
 
     def _parsed(self, item: _Item, batch: Batch) -> Post | Delete | None:
         try:
-            made = item.source.module.parse(item.raw, item.received_at)
+            made: Post | Delete | None = item.source.module.parse(item.raw, item.received_at)
         except ValueError:
             batch.dropped.append((item.source.name, "malformed"))
             return None

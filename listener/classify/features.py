@@ -17,7 +17,7 @@ from listener.classify.ngrams import Indices, Parameters, grams
 from listener.types import SYMPTOMS, Floats, Match, PostKind, Reading
 
 SERVICE, PLACE = "S", "P"  # the skeleton is lower case, so a capital can't be mistaken for a word
-KINDS = (*sorted(CONCEPTS), "service", "place")
+KINDS = (*sorted(CONCEPTS), "weak", "service", "place")  # weak: trouble, if a service were named
 ANCHORS = ("service", "trouble", "network", "block", "recovery")  # what other concepts are told beside
 _NEAR = 12  # characters after which a neighbour is half as near
 _CLOSE_WORDS = (2, 4, 8, 16, 32)  # a post of at most so many words

@@ -23,6 +23,8 @@ def services_of(reading: Reading, chatter: float, regions: Sequence[RegionWeight
         settled = _settled(known, weight)
         named.update(dict.fromkeys(settled))
         lost = lost or (not settled and any(service.kind in _ACCESS for service in known))
+    if len(named) > 1:
+        named.pop(INTERNET, None)  # "the wifi works, Instagram does not" is about Instagram
     if named:
         return tuple(named)
     if chatter < _EVIDENCE:

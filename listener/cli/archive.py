@@ -216,7 +216,12 @@ def _table(transitions: list[Transition]) -> Any:
 
 def detect(
     counts: Annotated[str, typer.Argument(metavar="COUNTS.csv|-", help="CSV with the columns time,count[,exposure].")],
-    bin: Annotated[str, typer.Option("--bin", metavar="LENGTH", help="Length of a bin, such as 1m or 5m.")] = "5m",
+    bin: Annotated[
+        str | None,
+        typer.Option(
+            "--bin", metavar="LENGTH", help="Length of a bin, such as 5m; default: as the first two rows say."
+        ),
+    ] = None,
     config: ConfigOption = None,
 ) -> None:
     """Judge one series of counts, strictly online: each row is answered before the next is read.
@@ -228,21 +233,21 @@ def detect(
 
     read, _ = wiring.read(config)
     try:
-        length = kinds.duration(bin)
+        length = kinds.duration(bin) if bin else None
     except ValueError as error:
         raise InputError(f"--bin: {error}") from error
     detector = kinds.load("detectors", read.detector.kind, "detector")
     options = kinds.convert(read.detector.options, detector.Options, "detector.options")
-    online = Online(detector, options, length)
-    print("time,observed,expected,upperbound,score,alarm")
+    online = Online(detector.detect, options, length)
+    print("time,observed,expected,upperbound,score,alarm", flush=True)
     for number, (time, count, exposure) in _counts(counts):
         try:
-            alarm = online.feed(instant(time), count, exposure)
-        except ValueError as error:
+            said = online.step(instant(time), count, exposure)
+        except InputError as error:
             raise InputError(f"{counts}:{number}: {error}") from error
-        observed = "" if count is None else f"{alarm.observed:g}"
+        observed = "" if said.observed is None else f"{said.observed:g}"
         print(
-            f"{time},{observed},{alarm.expected:.4f},{alarm.upperbound:.4f},{alarm.score:.3f},{int(alarm.raised)}",
+            f"{time},{observed},{said.expected:.4f},{said.upperbound:.4f},{said.score:.3f},{int(said.alarm)}",
             flush=True,
         )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import signal as signals
 import socket
 import sys
 import tempfile
@@ -92,7 +93,8 @@ async def _together(daemon: Daemon, app: Any, listening: socket.socket | None, *
 
         others.append(asyncio.create_task(paint(daemon)))
     try:
-        await daemon.run()
+        async with daemon.net:
+            await daemon.run()
     finally:
         if server is not None:
             server.should_exit = True
@@ -149,8 +151,15 @@ def demo(
             metrics = telemetry.Metrics(__version__)
             app = web_app(opened, catalog, metrics.render, clock=lambda: end, synthetic=True)
             print(f"dashboard: http://{read.web.host}:{read.web.port}/ (Ctrl-C ends)", file=sys.stderr)
-            asyncio.run(web_server(app).serve(sockets=[listening]))
+            asyncio.run(_serve(web_server(app), listening))
         opened.close()
+
+
+async def _serve(server: Any, listening: socket.socket) -> None:
+    """Until Ctrl-C or SIGTERM."""
+    for name in (signals.SIGTERM, signals.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(name, setattr, server, "should_exit", True)
+    await server.serve(sockets=[listening])
 
 
 def web_app(
@@ -205,7 +214,11 @@ def net(config: Config) -> Net:
     from listener.sources._net import Net
 
     contact = config.http.contact or "self-hosted; no contact given"
-    return Net(user_agent=f"outage-listener/{__version__} (+{contact})", allow_private=config.http.allow_private)
+    return Net(
+        user_agent=f"outage-listener/{__version__} (+{contact})",
+        clock=lambda: datetime.now(UTC),
+        allow_private=config.http.allow_private,
+    )
 
 
 def check(config: ConfigOption = None, model: ModelOption = None) -> None:
@@ -238,11 +251,12 @@ async def _probe_all(found: Sequence[Source], edge: Net) -> list[tuple[Source, s
         async with gate:
             return (source, *await _probe(source, edge))
 
-    with show.progress("probing", len(found)) as progress:
-        results = []
-        for done in asyncio.as_completed([one(source) for source in found]):
-            results.append(await done)
-            progress(len(results))
+    results = []
+    async with edge:
+        with show.progress("probing", len(found)) as progress:
+            for done in asyncio.as_completed([one(source) for source in found]):
+                results.append(await done)
+                progress(len(results))
     return results
 
 

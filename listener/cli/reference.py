@@ -57,7 +57,8 @@ def _config() -> Iterator[str]:
     for spec in fields(Config):
         if spec.name in ("sources", "channels", "digest"):
             continue
-        if is_dataclass(section := spec.default_factory):
+        section: Any = spec.default_factory
+        if is_dataclass(section):
             yield from (f"## [{spec.name}]", "", *_keys(section), "")
     yield from (
         "## Top level",

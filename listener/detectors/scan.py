@@ -39,7 +39,7 @@ LOWEST = 0.8  # of the level: after a silence nobody told us about, the usual mu
 AFTERMATH = timedelta(minutes=10)  # a backlog arrives within this time after a silence
 SILENCE_SHARE = 0.15  # a silent failure lets through at most about this share
 SILENCE_MOST = timedelta(hours=12)  # no source keeps more than this for later
-SILENCE_PRIOR = 4.0  # log odds against a silence being a failure of the source, before looking at it
+SILENCE_PRIOR = 3.0  # log odds against a silence being a failure of the source, before looking at it
 JOINING = 1.5  # evidence a region must bring to be read together with others: one in twenty does so by chance
 ECHO_SHARE = 0.08  # of the peak excess, that comes back as news about it
 ECHO_AFTER, ECHO_UNTIL = timedelta(hours=18), timedelta(hours=36)

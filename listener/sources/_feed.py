@@ -24,6 +24,9 @@ _PEOPLE = re.compile(r"author|creator|editor|webmaster|publisher|contributor|own
 _ARTICLES = frozenset({"description", "encoded", "content", "summary", "body"})
 _DECLARED = re.compile(r"""^\s*<\?xml[^>]*?encoding\s*=\s*["']([\w.:-]+)["'][^>]*\?>""")
 _TAG = re.compile(r"<[^<>]*")
+# What the parser has been seen to raise on broken markup, where it should have gone on: it is no bug of ours.
+_STUMBLES = (AttributeError, LookupError, ValueError, ArithmeticError, TypeError, AssertionError, RecursionError)
+_CODE_PAGE = re.compile(r"(?:utf-?(?:8|16|32)|iso-?8859|windows-|cp\d|koi8|latin|us-ascii|x-mac|mac)")  # not punycode
 _JSON_FEED = "https://jsonfeed.org/version/"
 
 
@@ -60,7 +63,7 @@ def digest(*parts: str) -> str:
 
 
 def read_feed(body: bytes, content_type: str, fallback_encoding: str = "") -> Feed:
-    """The items of a document, in its order. Raises `SourceError`: `not_a_feed` or `unsafe_feed`."""
+    """The items of a document, in its order. Raises `SourceError`: `not_a_feed`, `broken_feed` or `unsafe_feed`."""
     text = decode(body, content_type, fallback_encoding)
     if text.lstrip()[:1] == "{":
         return _json_feed(text)
@@ -70,15 +73,19 @@ def read_feed(body: bytes, content_type: str, fallback_encoding: str = "") -> Fe
     # What was checked is what is parsed: the parser gets UTF-8 and is told so, whatever the document said of itself.
     # A file object, because given bytes it would first try to open a file of that name.
     document = io.BytesIO(_DECLARED.sub("", text, count=1).encode("utf-8", "replace"))
-    found = feedparser.parse(
-        document,
-        response_headers={"content-type": "application/xml; charset=utf-8"},
-        sanitize_html=False,
-        resolve_relative_uris=False,
-    )
-    if not found.version and not found.entries:
+    try:
+        found = feedparser.parse(
+            document,
+            response_headers={"content-type": "application/xml; charset=utf-8"},
+            sanitize_html=False,
+            resolve_relative_uris=False,
+        )
+    except _STUMBLES as error:
+        raise SourceError(f"the feed can't be read: {error!r}", reason="broken_feed") from error
+    version = str(found.get("version", ""))
+    if not version and not found.entries:
         raise SourceError("the answer is not a feed", reason="not_a_feed")
-    is_atom = found.version.startswith("atom")
+    is_atom = version.startswith("atom")
     entries = [_entry(entry, is_atom=is_atom) for entry in found.entries[:ITEMS]]
     return Feed(tuple(_identified(entries)), ttl=str(dict.get(found.feed, "ttl", "")))
 
@@ -95,13 +102,15 @@ def decode(body: bytes, content_type: str, fallback: str = "") -> str:
         return body.decode("utf-16-le" if body[0] else "utf-16-be", "replace")
     served = re.search(r"charset\s*=\s*[\"']?([\w.:-]+)", content_type, re.IGNORECASE)
     declared = _DECLARED.match(body[:400].decode("latin-1"))
-    names = [match.group(1).lower() for match in (served, declared) if match]
+    names = [
+        match.group(1).lower() for match in (served, declared) if match and _CODE_PAGE.match(match.group(1).lower())
+    ]
     if names and names[0] in ("iso-8859-1", "latin1", "us-ascii"):
         names.reverse()  # a server's default that nobody chose; the document knows better
     for name in ("utf-8", *names, fallback or "windows-1252"):
         try:
             return body.decode(name)
-        except (UnicodeDecodeError, LookupError):
+        except (UnicodeError, LookupError):
             continue
     return body.decode("windows-1252", "replace")
 
