@@ -34,7 +34,9 @@ class Paths:
 
 @dataclass(frozen=True)
 class Signal:
-    lateness: timedelta = option(timedelta(minutes=30), "a post this much older than now no longer counts")
+    lateness: timedelta = option(
+        timedelta(minutes=30), "a post that arrives later than this after it was written no longer counts"
+    )
     chatter_floor: float = option(0.2, "a post with a lower chatter score adds nothing to the signal")
     lookback: timedelta = option(timedelta(hours=1), "an author and a near-duplicate text count once within this time")
     regions: tuple[str, ...] = option((), "only these regions; empty = all in data/regions")

@@ -23,36 +23,21 @@ from typing import Any
 from listener import kinds, telemetry
 from listener.errors import SourceError
 from listener.recorder import Batch, Recorder
+from listener.roster import Roster, Source
 from listener.signals import bins
 from listener.sources import Gap
 from listener.sources._net import Net
 from listener.store import Store
-from listener.types import Delete, Hearing, Notification, Post, SourceHealth, Transition
+from listener.types import Delete, Hearing, Notification, Post, Transition
 
 MOST_IN_BATCH = 500
 QUEUE = 10_000  # posts that may wait; a full queue holds the sources back, and what they hold is read again
 BATCH_EVERY = 1.0  # seconds a post waits for company
 GRACE = timedelta(seconds=5)  # posts of a minute may arrive a little after it
-RETRY_FIRST = timedelta(seconds=20)
-RETRY_MOST = timedelta(hours=1)
-DOWN_AFTER = timedelta(minutes=5)  # a source silent for so much longer than it should be no longer counts as heard
 
 OLD_NEWS = timedelta(days=1)  # transitions older than this when the daemon starts are not told any more
 
 log = telemetry.log("daemon")
-
-
-@dataclass(frozen=True)
-class Source:
-    """One configured source: its kind's module and options, and what the operator says about what it brings."""
-
-    name: str
-    kind: str
-    module: ModuleType
-    options: Any
-    region: str = ""
-    language: str = ""
-    every: timedelta = timedelta(minutes=1)
 
 
 @dataclass(frozen=True)
@@ -71,7 +56,7 @@ class _Item:
 
 
 class Daemon:
-    """Runs until told to stop. `changed` is called after each batch and tick, for whoever shows the state."""
+    """Runs until told to stop."""
 
     def __init__(
         self,
@@ -83,7 +68,6 @@ class Daemon:
         *,
         author_key: bytes,
         metrics: telemetry.Metrics,
-        changed: Callable[[], None] = lambda: None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self.recorder = recorder
@@ -92,23 +76,18 @@ class Daemon:
         self.channels = channels
         self.net = net
         self.metrics = metrics
-        self.changed = changed
         self.clock = clock
-        self.health = {s.name: SourceHealth(s.name, s.kind, s.region) for s in sources}
+        self.roster = Roster(sources, random.Random())  # noqa: S311 - jitter, not a secret
         self.started_at = clock()
         self._key = author_key
         self._queue: asyncio.Queue[_Item] = asyncio.Queue(QUEUE)
         self._writer = ThreadPoolExecutor(1, "writer")
         self._stop = asyncio.Event()
-        self._random = random.Random()  # noqa: S311 - jitter, not a secret
         self._told_from = self.started_at - OLD_NEWS
-        self._unsaved: set[str] = set()
 
     async def run(self) -> None:
         """Until `stop`; then what is waiting is stored, and the rest is read again next time."""
-        for known in self.store.health():
-            if known.source in self.health:
-                self.health[known.source] = replace(known, errors_in_a_row=0, reason="", next_try_at=None)
+        self.roster.remember(self.store.health())
         loop = asyncio.get_running_loop()
         for name in (signals.SIGTERM, signals.SIGINT):
             with contextlib.suppress(NotImplementedError, RuntimeError):  # not the main thread, as in tests
@@ -142,11 +121,9 @@ class Daemon:
                         await self._queue.put(_Item(source, self.clock(), raw, new))
                         self._heard(source)
             except SourceError as error:
-                wait = self._wait(source, error.retry_after, permanent=error.permanent)
-                self._failed(source, error.reason, str(error), wait)
+                wait = self._failed(source, error.reason, str(error), error.retry_after, permanent=error.permanent)
             except Exception as error:
-                wait = self._wait(source, None)
-                self._failed(source, "crashed", f"{type(error).__name__}: {error}", wait)
+                wait = self._failed(source, "crashed", f"{type(error).__name__}: {error}")
                 self.metrics.restarts.labels(source.name).inc()
                 log.exception("source_crashed", source=source.name)
             else:
@@ -159,42 +136,19 @@ class Daemon:
 
     def _heard(self, source: Source) -> None:
         now = self.clock()
-        health = self.health[source.name]
-        if health.errors_in_a_row:
-            log.info("source_recovered", source=source.name, after_errors=health.errors_in_a_row)
-        self.health[source.name] = replace(
-            health, last_success_at=now, errors_in_a_row=0, reason="", next_try_at=now + source.every
-        )
+        errors = self.roster.heard(source.name, now)
+        if errors:
+            log.info("source_recovered", source=source.name, after_errors=errors)
         self.metrics.source_success.labels(source.name).set(now.timestamp())
 
-    def _wait(self, source: Source, asked: float | None, *, permanent: bool = False) -> timedelta:
-        """Full jitter on a doubling cap, but never sooner than the server asked."""
-        if permanent:
-            return timedelta(days=1)
-        first: timedelta = getattr(source.module, "RETRY_FIRST", RETRY_FIRST)
-        most: timedelta = getattr(source.module, "RETRY_MOST", RETRY_MOST)
-        cap: timedelta = min(most, first * 2 ** min(self.health[source.name].errors_in_a_row, 16))
-        jittered: timedelta = cap * self._random.uniform(0.5, 1.0)
-        return max(timedelta(seconds=asked or 0.0), jittered)
-
-    def _failed(self, source: Source, reason: str, message: str, wait: timedelta) -> None:
-        health = self.health[source.name]
-        self.health[source.name] = replace(
-            health,
-            errors_in_a_row=health.errors_in_a_row + 1,
-            reason=reason,
-            next_try_at=self.clock() + wait,
-        )
-        self._unsaved.add(source.name)
+    def _failed(
+        self, source: Source, reason: str, message: str, asked: float | None = None, *, permanent: bool = False
+    ) -> timedelta:
+        wait = self.roster.failed(source.name, reason, self.clock(), asked=asked, permanent=permanent)
         self.metrics.source_errors.labels(source.name, reason).inc()
-        log.warning(
-            "source_failed",
-            source=source.name,
-            reason=reason,
-            detail=message[:300],
-            next_try_in=kinds.show_duration(wait),
-        )
-        self.changed()
+        again = kinds.show_duration(timedelta(seconds=round(wait.total_seconds())))
+        log.warning("source_failed", source=source.name, reason=reason, detail=message[:300], next_try_in=again)
+        return wait
 
     # --- batches ------------------------------------------------------------------------------------------------
 
@@ -216,7 +170,6 @@ class Daemon:
     async def _take(self, items: Sequence[_Item]) -> None:
         work = asyncio.get_running_loop().run_in_executor(self._writer, self._take_now, items)
         await asyncio.shield(work)
-        self.changed()
 
     def _take_now(self, items: Sequence[_Item]) -> None:
         batch = Batch()
@@ -237,9 +190,7 @@ class Daemon:
                 batch.items.append(post)
                 self._note(item, post)
         batch.hearing = [Hearing(name, minute, posts, up=True) for (name, minute), posts in seen.items()]
-        touched = {item.source.name for item in items} | self._unsaved
-        self._unsaved.clear()
-        batch.health = [self.health[name] for name in sorted(touched)]
+        batch.health = self.roster.unsaved()
         with self.metrics.commit.time():
             taken = self.recorder.take(batch)
         for mention in taken.mentions:
@@ -271,14 +222,7 @@ class Daemon:
     def _note(self, item: _Item, post: Post | Delete) -> None:
         self.metrics.posts_received.labels(item.source.name).inc()
         if isinstance(post, Post):
-            health = self.health[item.source.name]
-            lag = max(timedelta(0), post.received_at - post.created_at)
-            self.health[item.source.name] = replace(
-                health,
-                last_item_at=max(post.event_at, health.last_item_at or post.event_at),
-                posts=health.posts + 1,
-                lag=lag,
-            )
+            lag = self.roster.noted(item.source.name, post)
             self.metrics.source_lag.labels(item.source.name).set(lag.total_seconds())
 
     def _hashed(self, author: str) -> str:
@@ -294,14 +238,13 @@ class Daemon:
             await asyncio.sleep((minute + GRACE - now).total_seconds())
             await asyncio.shield(asyncio.get_running_loop().run_in_executor(self._writer, self._tick, minute))
             await self._tell()
-            self.changed()
 
     def _tick(self, minute: datetime) -> None:
+        before = minute - bins.BIN
+        up = [Hearing(s.name, before, 0, up=True) for s in self.sources if self.roster.is_up(s.name, minute)]
         with self.store.transaction() as tx:
-            tx.add_hearing(
-                [Hearing(s.name, minute - bins.BIN, 0, up=True) for s in self.sources if self._is_up(s, minute)]
-            )
-            tx.put_health(list(self.health.values()))
+            tx.add_hearing(up)
+            tx.put_health(self.roster.unsaved())
         with self.metrics.tick.time():
             for transition in self.recorder.tick(minute):
                 self.metrics.transitions.labels(transition.to_state).inc()
@@ -311,15 +254,6 @@ class Daemon:
                     to=str(transition.to_state),
                     regions=",".join(transition.incident.regions),
                 )
-
-    def _is_up(self, source: Source, minute: datetime) -> bool:
-        """A polling source is heard between two polls as long as the last one went well."""
-        health = self.health[source.name]
-        return (
-            health.errors_in_a_row == 0
-            and health.last_success_at is not None
-            and minute - health.last_success_at <= source.every + DOWN_AFTER
-        )
 
     # --- out ----------------------------------------------------------------------------------------------------
 

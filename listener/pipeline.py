@@ -24,7 +24,7 @@ from listener.config import Config
 from listener.regions.attribute import Attributor
 from listener.signals.aggregate import aggregate
 from listener.text.language import Identifier
-from listener.text.normalize import Normalized, cluster_of, normalize
+from listener.text.normalize import Normalized, cluster_of, normalize, skeleton
 from listener.text.phrases import WEAK, Matcher, matcher_of
 from listener.types import (
     Baseline,
@@ -61,12 +61,13 @@ class Pipeline:
     @classmethod
     def load(cls, catalog: Catalog, model: Path, config: Config) -> Pipeline:
         detector = kinds.load("detectors", config.detector.kind, "detector")
+        matcher = matcher_of(catalog)
         return cls(
             catalog=catalog,
-            matcher=matcher_of(catalog),
+            matcher=matcher,
             identifier=Identifier.load(model),
             classifier=Classifier.load(model),
-            attributor=Attributor(catalog),
+            attributor=Attributor(catalog, lambda text: matcher.find(skeleton(text))),
             detector=detector,
             detector_options=kinds.convert(config.detector.options, detector.Options, "detector.options"),
             config=config,
@@ -118,7 +119,7 @@ class Pipeline:
     def measure(self, mentions: Sequence[Mention], bins: Collection[tuple[str, datetime]]) -> list[Point]:
         """The points of the wanted (service, bin)s; `mentions` holds all of them and those of the lookback before."""
         signal = self.config.signal
-        return aggregate(mentions, bins, lookback=signal.lookback, floor=signal.chatter_floor)
+        return aggregate(mentions, bins, lookback=signal.lookback, lateness=signal.lateness, floor=signal.chatter_floor)
 
     def watch(
         self,

@@ -11,6 +11,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
+import numpy as np
+
 from listener.pipeline import Pipeline
 from listener.signals import bins
 from listener.signals.aggregate import affected
@@ -33,9 +35,10 @@ from listener.types import (
     Transition,
 )
 
-WINDOW = timedelta(hours=6)  # what detectors look back on, with room for a gap
-STIRRED = timedelta(hours=1)  # how long one complaint keeps a service watched: the longest window of the detectors
+WINDOW = timedelta(hours=36)  # what detectors look back on: a gap, and the echo of a day before
+STIRRED = timedelta(minutes=15)  # how long one complaint keeps a service watched; without a new one no score grows
 HOUR = timedelta(hours=1)
+SETTLES = timedelta(minutes=10)  # after this a minute's hearing is final
 EXPLAIN_EVERY = timedelta(minutes=5)  # how often the cause of an ongoing incident is worked out again
 WATCHED = "watched"  # the mark that holds the last minute watched
 HEARD_FROM = "heard_from"  # the mark that holds the first minute of an archive
@@ -72,6 +75,7 @@ class Recorder:
         self._services = frozenset(pipeline.config.signal.services)
         self._recent: dict[str, dict[tuple[str, datetime], Point]] = defaultdict(dict)
         self._recent_from: datetime | None = None
+        self._heard: tuple[datetime, datetime, dict[str, Floats]] | None = None  # exposure of the last window
         self._baselines = Baselines(pipeline.catalog, self._hourly)
 
     def watched(self) -> datetime | None:
@@ -131,11 +135,6 @@ class Recorder:
             tx.set_mark(WATCHED, now.isoformat())
         return transitions
 
-    def panel(self, service: str, start_at: datetime, end_at: datetime) -> Panel:
-        """The panel of a service over any past stretch, from the store."""
-        points = self.store.points(service=service, since=start_at, until=end_at)
-        return panel(service, points, self._exposure(start_at, end_at), self.regions, start_at, end_at)
-
     def _wanted(self, mention: Mention) -> Mention:
         """Leave out services the operator does not watch."""
         if not self._services:
@@ -190,8 +189,18 @@ class Recorder:
         }
 
     def _exposure(self, start_at: datetime, end_at: datetime) -> dict[str, Floats]:
-        hearing = self.store.hearing(start_at, end_at) if self.shares else []
-        return exposure(hearing, self.shares, self.regions, start_at, end_at)
+        if not self.shares:
+            return exposure([], {}, self.regions, start_at, end_at)
+        known = self._heard
+        if known is None or known[0] > start_at or known[1] < start_at or end_at - known[1] > WINDOW:
+            known = (start_at, start_at, {region: np.zeros(0) for region in self.regions})
+        first, until, arrays = known
+        settled = max(start_at, until - SETTLES)  # what is said about the last minutes may still change
+        fresh = exposure(self.store.hearing(settled, end_at), self.shares, self.regions, settled, end_at)
+        old = slice(bins.count(first, start_at), bins.count(first, settled))
+        made = {region: np.concatenate([arrays[region][old], fresh[region]]) for region in self.regions}
+        self._heard = (start_at, end_at, made)
+        return made
 
     def _hourly(
         self, service: str, since: datetime, until: datetime

@@ -17,7 +17,7 @@ HOUR = timedelta(hours=1)
 
 
 def points(mentions: list[Mention]) -> list[Point]:
-    return aggregate(mentions, affected(mentions, HOUR), lookback=HOUR, floor=0.2)
+    return aggregate(mentions, affected(mentions, HOUR), lookback=HOUR, lateness=HOUR / 2, floor=0.2)
 
 
 def observed(mentions: list[Mention], region: str = "TR") -> float:
@@ -55,6 +55,11 @@ def test_a_copied_text_grows_with_the_logarithm_of_its_copies() -> None:
     assert 5 < observed(said) < 7.5
 
 
+def test_a_post_that_arrives_too_late_is_kept_but_does_not_count() -> None:
+    said = [mention(id="t:1", weight=1.0, received_at=at(29)), mention(id="t:2", author="b", received_at=at(31))]
+    assert observed(said) == pytest.approx(0.9)
+
+
 def test_a_repost_and_a_doubtful_post_add_nothing_and_are_counted() -> None:
     said = [mention(id="t:1", kind=PostKind.REPOST), mention(id="t:2", author="b", chatter=0.1)]
     (tr, _) = points(said)
@@ -82,7 +87,7 @@ def test_points_do_not_depend_on_the_order_or_the_batches() -> None:
     seen: list[Mention] = []
     for start, end in pairwise(range(0, 201, 20)):
         seen += shuffled[start:end]
-        for point in aggregate(seen, affected(shuffled[start:end], HOUR), lookback=HOUR, floor=0.2):
+        for point in aggregate(seen, affected(shuffled[start:end], HOUR), lookback=HOUR, lateness=HOUR / 2, floor=0.2):
             pieces[point.key.service, point.key.region, point.at] = point
     assert sorted(pieces.values(), key=lambda p: (p.key, p.at)) == sorted(whole, key=lambda p: (p.key, p.at))
 

@@ -183,7 +183,8 @@ def test_a_model_of_another_make_is_refused(copied: Path, change: dict[str, obje
 def test_pickles_wrong_shapes_and_endless_numbers_are_refused(copied: Path) -> None:
     good = arrays_of(copied)
     poisoned = io.BytesIO()
-    np.savez(poisoned, **{**good, "intercept": np.array([object()] * len(LABELS), dtype=object)})
+    objects = np.array([object()] * len(LABELS), dtype=object)
+    np.savez(poisoned, allow_pickle=True, **(good | {"intercept": objects}))
     wide = modelfile.packed({**good, "intercept": np.zeros(10, "<f4")})
     endless = modelfile.packed({**good, "intercept": np.full(len(LABELS), np.nan, "<f4")})
     extra = modelfile.packed({**good, "more": np.zeros(1)})

@@ -116,5 +116,5 @@ def test_a_damaged_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="sha256"):
         Identifier.load(folder)
     (folder / "language.npz").unlink()
-    with pytest.raises(ModelError, match="language.npz"):
+    with pytest.raises(ModelError, match=r"language\.npz"):
         Identifier.load(folder)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import numpy as np
@@ -44,9 +44,9 @@ def world() -> catalog.Catalog:
 
 
 @pytest.fixture(scope="module")
-def trained(few: Path, world: catalog.Catalog, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Any]]:
+def trained(few: Path, world: catalog.Catalog, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any]:
     out = tmp_path_factory.mktemp("models") / "small"
-    yield out, train.train(few, out, world, workers=1)
+    return out, train.train(few, out, world, workers=1)
 
 
 @pytest.mark.parametrize(
@@ -150,7 +150,7 @@ def test_figures_know_a_perfect_and_a_useless_score() -> None:
 
 
 def test_the_other_alphabet_reads_as_its_writers_type_it() -> None:
-    random = augment.Random(1)
+    random = Random(1)
     assert augment.other_alphabet("Не ради Вајбер", "sr", random) == "ne radi vajber"
     assert augment.other_alphabet("ne radi vajber", "sr", random) == "не ради вајбер"
     assert augment.other_alphabet("έπεσε το δίκτυο", "el", random).isascii()

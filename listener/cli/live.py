@@ -22,7 +22,8 @@ from listener.errors import ListenerError, SourceError
 
 if TYPE_CHECKING:
     from listener.config import Config
-    from listener.daemon import Daemon, Source
+    from listener.daemon import Daemon
+    from listener.roster import Source
     from listener.sources._net import Net
     from listener.store import Store
 

@@ -93,12 +93,10 @@ def evaluate(
     rows: list[tuple[str, ...]] = [_row("all, live", made["live"]), _row("all, judged", made["judged"])]
     rows += [_row(name, figures) for name, figures in made["languages"].items()]
     show.console().print(show.table("", columns, rows, empty="nothing"))
-    kinds = [
-        (name, str(k["posts"]), f"{k['judged']:.1%}", f"{k['taken']:.2%}") for name, k in made["kinds"].items() if name
-    ]
-    if kinds:
-        columns = ("kind", "posts", "pass the gate", "taken for chatter")
-        show.console().print(show.table("", columns, kinds, empty="nothing"))
+    if made["kinds"]:
+        kinds = [(name, str(k["posts"]), f"{k['live']:.2%}", f"{k['judged']:.2%}") for name, k in made["kinds"].items()]
+        heads = ("kind", "posts", "taken for chatter, live", "if all were judged")
+        show.console().print(show.table("", heads, kinds, empty="nothing"))
 
 
 def _say(step: str) -> None:

@@ -32,7 +32,7 @@ async def paint(daemon: Daemon) -> None:
 
 def _screen(daemon: Daemon) -> Group:
     now = daemon.clock()
-    health = list(daemon.health.values())
+    health = list(daemon.roster.health.values())
     well = sum(1 for h in health if h.last_success_at and not h.errors_in_a_row)
     posts = sum(h.posts for h in daemon.store.hearing(now - timedelta(minutes=5), now))
     head = Text.assemble(

@@ -19,8 +19,9 @@ from listener.config import Config
 from listener.errors import ConfigError
 
 if TYPE_CHECKING:
-    from listener.daemon import Channel, Source
+    from listener.daemon import Channel
     from listener.pipeline import Pipeline
+    from listener.roster import Source
 
 ConfigOption = Annotated[
     Path | None,
@@ -68,7 +69,7 @@ def sources(config: Config, catalog: Catalog) -> list[Source]:
 
 def source(name: str, kind: str, options: dict[str, Any], where: str, catalog: Catalog) -> Source:
     """One source of a table; keys its kind does not know are a `ConfigError`."""
-    from listener.daemon import Source
+    from listener.roster import Source
 
     module = kinds.load("sources", kind, where)
     known = {f.name for f in fields(module.Options)}

@@ -8,12 +8,12 @@ are set so that weights are calibrated.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from zoneinfo import ZoneInfo
 
 from listener.catalog import Catalog
-from listener.regions.places import Gazetteer, Named, places_of
-from listener.types import UNKNOWN_REGION, Reading, RegionWeight
+from listener.regions.places import Named, places_of
+from listener.types import UNKNOWN_REGION, Match, Reading, RegionWeight
 
 # how much likelier the evidence is when the post is from the region it points to than from any other one
 SOURCE = 40.0  # a national feed, storefront, subreddit or instance
@@ -28,9 +28,10 @@ _LATIN_TWINS = {"bg": "bg_latin", "el": "el_latin"}  # shliokavitsa, Greeklish: 
 class Attributor:
     """Holds P(region | language) for every language; `attribute` is pure."""
 
-    def __init__(self, catalog: Catalog) -> None:
+    def __init__(self, catalog: Catalog, find: Callable[[str], Sequence[Match]]) -> None:
+        """`find` gives the matches of a text; it reads the places that writers declare in their profiles."""
         self._catalog = catalog
-        self._gazetteer = Gazetteer(catalog)
+        self._find = find
         self._zones = {code: ZoneInfo(region.zone) for code, region in catalog.regions.items()}
         volume = {
             code: region.population * region.online_share * region.volume for code, region in catalog.regions.items()
@@ -82,7 +83,8 @@ class Attributor:
     def _spoken(self, reading: Reading, named: Named) -> dict[str, tuple[float, str]]:
         """Likelihood ratios of what the post and its source say, multiplied a region; a second country halves both."""
         said: dict[str, tuple[float, list[str]]] = {}
-        declared = self._gazetteer.regions(reading.post.place) if reading.post.place else frozenset()
+        found = self._find(reading.post.place) if reading.post.place else ()
+        declared = {match.name for match in found if match.kind == "place"}
         sources = (
             (SOURCE, {reading.post.region: "source"} if reading.post.region else {}),
             (PLACE, {region: f"place:{word}" for region, word in named.places.items()}),

@@ -1,4 +1,4 @@
-"""What a post names that lies somewhere: places in the text, the place its writer declares, providers of one country."""
+"""What a post names that lies somewhere: places and the providers of one country."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from listener.catalog import Catalog
-from listener.text.normalize import skeleton
-from listener.text.phrases import Entry, Matcher
 from listener.types import Match
 
 
@@ -41,17 +39,3 @@ def places_of(matches: Sequence[Match], catalog: Catalog) -> Named:
         elif match.kind == "service" and catalog.services[match.name].regions:
             providers.setdefault(next(iter(claimed)), match.name)
     return Named(places, countries, providers)
-
-
-class Gazetteer:
-    """Reads the place a writer declares in a profile, such as `İzmir` or `Novi Sad, Srbija`."""
-
-    def __init__(self, catalog: Catalog) -> None:
-        self._matcher = Matcher(
-            [Entry("place", place.region, place.forms, symptom=place.kind) for place in catalog.places]
-            + [Entry("place", place.region, (place.place,), symptom=place.kind) for place in catalog.places]
-        )
-
-    def regions(self, declared: str) -> frozenset[str]:
-        """The regions a declared place may mean; empty when it names none we know."""
-        return frozenset(match.name for match in self._matcher.find(skeleton(declared)))

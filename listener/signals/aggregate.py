@@ -48,6 +48,7 @@ def aggregate(
     bins: Collection[tuple[str, datetime]],
     *,
     lookback: timedelta,
+    lateness: timedelta,
     floor: float,
 ) -> list[Point]:
     """The points of the wanted (service, bin)s, in order of (service, region, bin).
@@ -61,7 +62,7 @@ def aggregate(
     points: list[Point] = []
     for service in sorted(wanted):
         of_service = sorted((m for m in mentions if service in m.services), key=lambda m: (m.at, m.post.id))
-        cells = _Tally(lookback, floor).add_up(of_service)
+        cells = _Tally(lookback, lateness, floor).add_up(of_service)
         points += [
             _point(SeriesKey(service, region), bin_at, cell)
             for (region, bin_at), cell in sorted(cells.items())
@@ -73,8 +74,9 @@ def aggregate(
 class _Tally:
     """One pass over a service's mentions in order of time."""
 
-    def __init__(self, lookback: timedelta, floor: float):
+    def __init__(self, lookback: timedelta, lateness: timedelta, floor: float):
         self.lookback = lookback
+        self.lateness = lateness
         self.floor = floor
         self.said: dict[tuple[str, str], dict[datetime, float]] = defaultdict(dict)  # author, region -> bin -> most
         self.copies: dict[str, list[datetime]] = defaultdict(list)
@@ -99,6 +101,8 @@ class _Tally:
         """What the mention is worth before regions, or why nothing."""
         if mention.post.kind is PostKind.REPOST:
             return 0.0, "repost"
+        if mention.post.received_at - mention.at > self.lateness:
+            return 0.0, "late"  # its minute has long been judged, and what is judged must not change
         if mention.score.chatter < self.floor:
             return 0.0, "below_floor"
         if not mention.cluster:

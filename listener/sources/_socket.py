@@ -57,7 +57,7 @@ async def shake_hands(
             user_agent_header=user_agent,
             max_size=max_size,
             open_timeout=within,
-            close_timeout=1,
+            close_timeout=0.3,  # with a backlog unread the server's goodbye is never reached
         )
     except websockets.InvalidStatus as error:
         answer = error.response

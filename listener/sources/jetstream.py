@@ -6,7 +6,7 @@ then has the same id. A host that fails before it delivers anything, or falls si
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -85,7 +85,7 @@ class _Head(msgspec.Struct, frozen=True, rename={"type": "$type"}):
     error: str = ""
 
 
-async def posts(options: Options, cursor: str | None, net: Net) -> AsyncIterator[tuple[bytes | Gap, str | None]]:
+async def posts(options: Options, cursor: str | None, net: Net) -> AsyncGenerator[tuple[bytes | Gap, str | None], None]:
     """Frames as they come, each with a cursor. Ends in a `SourceError`; the next call goes to a host that may be better."""
     last = cursor_of(cursor, Cursor)
     start = _start(options, last, net)
@@ -93,6 +93,8 @@ async def posts(options: Options, cursor: str | None, net: Net) -> AsyncIterator
     try:
         async with _opened(start, net) as (socket, start):
             is_gap = start.position is None and last.max_time_us > 0
+            if start.position != last.seq:  # taken up by time: what was heard elsewhere says nothing about numbers here
+                last = msgspec.structs.replace(last, seq=0)
             while True:
                 frame = await socket.receive((options.next_event if heard else options.first_event).total_seconds())
                 try:
@@ -103,10 +105,8 @@ async def posts(options: Options, cursor: str | None, net: Net) -> AsyncIterator
                 _check_end(head)
                 is_gap = is_gap or head.payload.name == "OutdatedCursor"
                 time_us = head.time_us or _microseconds(iso(head.payload.time) or EPOCH)
-                if not time_us or (
-                    head.payload.seq <= last.seq and time_us <= last.max_time_us and start.protocol == "v2"
-                ):
-                    continue  # no event, or the one we asked to start from
+                if not time_us or (0 < head.payload.seq <= last.seq and time_us <= last.max_time_us):
+                    continue  # no event, or one we had: the cursor is inclusive
                 if not heard and (is_gap or _is_clamped(start, time_us)):
                     yield Gap(_instant(last.max_time_us), _instant(time_us)), None
                 heard = True

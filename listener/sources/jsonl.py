@@ -12,7 +12,7 @@ import hashlib
 import os
 import sys
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -60,7 +60,7 @@ class Cursor(msgspec.Struct, frozen=True):
     files: dict[str, Place] = {}  # by identity, see `_identity`
 
 
-async def posts(options: Options, cursor: str | None, net: Net) -> AsyncIterator[tuple[Raw | None, str | None]]:
+async def posts(options: Options, cursor: str | None, net: Net) -> AsyncGenerator[tuple[Raw | None, str | None], None]:
     """One raw a line. The standard input can't be read twice: its lines carry no cursor."""
     if options.path == "-":
         async for raw in _stdin():

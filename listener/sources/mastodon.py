@@ -7,7 +7,7 @@ quarter of an hour, and the cursor remembers what of that time has been passed o
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
@@ -56,7 +56,9 @@ class Cursor(msgspec.Struct, frozen=True, omit_defaults=True):
     open_at: str = ""  # when the server last said that it lets anyone read hashtags
 
 
-async def posts(options: Options, cursor: str | None, net: Net) -> AsyncIterator[tuple[Raw | Gap | None, str | None]]:
+async def posts(
+    options: Options, cursor: str | None, net: Net
+) -> AsyncGenerator[tuple[Raw | Gap | None, str | None], None]:
     """New and edited statuses, oldest first; after each tag a heartbeat with the new cursor."""
     state = cursor_of(cursor, Cursor)
     server, host = options.server.rstrip("/"), urlsplit(options.server).hostname or ""
@@ -75,19 +77,25 @@ async def posts(options: Options, cursor: str | None, net: Net) -> AsyncIterator
                 since_ms = _ms(started - LONGEST_ABSENCE)
             seen, until_ms = dict(state.seen), _ms(started)
             min_id, pages = (since_ms - overlap) << 16, 0
-            while statuses := await _page(server, tag, min_id, net, options):
+            while True:
+                response = await _page(server, tag, min_id, net)
+                statuses = _statuses(response)
                 for status in statuses:
                     key, mark = _key(status), (_id(status) >> 16, str(status.get("edited_at") or ""))
                     if seen.get(key) != mark:
                         seen[key] = mark
                         yield Raw(status, host), None
-                min_id, pages = _id(statuses[-1]), pages + 1
-                if pages == PAGES:
-                    until_ms = min(until_ms, (min_id >> 16) + overlap)
+                pages += 1
+                if not statuses or pages == PAGES:
                     break
+                min_id = _id(statuses[-1])
+                await net.sleep(_pause(response, options.pause, net.now()))
+            if statuses:  # there is more: the next poll goes on from here
+                until_ms = min(until_ms, (_id(statuses[-1]) >> 16) + overlap)
             state = _advanced(state, options, tag, until_ms, seen)
             yield None, encoded(state)
-            await net.sleep(net.spread(max(timedelta(0), options.every / len(options.tags) - options.pause)))
+            share = net.spread(options.every / len(options.tags))
+            await net.sleep(max(share, _pause(response, options.pause, net.now())))
 
 
 class _Account(msgspec.Struct):
@@ -138,15 +146,17 @@ def _kind(status: _Status) -> PostKind:
     return PostKind.QUOTE if status.quote else PostKind.POST
 
 
-async def _page(server: str, tag: str, min_id: int, net: Net, options: Options) -> list[dict[str, Any]]:
-    """The statuses that follow `min_id`, oldest first; an unknown tag has none. Then pauses as the server wishes."""
+async def _page(server: str, tag: str, min_id: int, net: Net) -> Response:
     query = urlencode({"limit": PAGE, "min_id": min_id})
     response = await net.get(f"{server}/api/v1/timelines/tag/{quote(tag, safe='')}?{query}", accept=(401, 404, 422))
     if response.status in (401, 422):
         raise SourceError(f"{server} shows hashtags to its users only", reason="closed", permanent=True)
-    statuses = [] if response.status == 404 else _decoded(response, list[dict[str, Any]])
-    await net.sleep(_pause(response, options.pause, net.now()))
-    return sorted(statuses, key=_id)
+    return response
+
+
+def _statuses(response: Response) -> list[dict[str, Any]]:
+    """The statuses of a page, oldest first; a tag nobody has used yet has none."""
+    return [] if response.status == 404 else sorted(_decoded(response, list[dict[str, Any]]), key=_id)
 
 
 async def _check_open(server: str, net: Net) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from urllib.parse import urlsplit
@@ -60,7 +60,7 @@ class Cursor(msgspec.Struct, frozen=True, omit_defaults=True):
     seen: dict[str, str] = {}  # item -> digest of its text, oldest first
 
 
-async def posts(options: Options, cursor: str | None, net: Net) -> AsyncIterator[tuple[Raw | None, str | None]]:
+async def posts(options: Options, cursor: str | None, net: Net) -> AsyncGenerator[tuple[Raw | None, str | None], None]:
     """Items that are new or whose text changed, oldest first; then, once a poll, a heartbeat with the new cursor."""
     state = cursor_of(cursor, Cursor)
     host = urlsplit(options.url).hostname or ""

@@ -34,7 +34,7 @@ def windows(bags: Sequence[str], longest: int) -> Windows:
     before = np.cumsum(space)
     rolled, inside = [codes * _HIGH], [~space]
     for n in range(2, longest + 1):
-        fits = len(codes) - n + 1
+        fits = max(len(codes) - n + 1, 0)
         made = np.zeros(len(codes), np.uint32)
         made[:fits] = rolled[-1][:fits] * _STEP + codes[n - 1 :] * _HIGH
         real = np.zeros(len(codes), np.bool_)

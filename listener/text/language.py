@@ -41,7 +41,7 @@ _GROUPS = (frozenset({"sr", "hr", "bs", "cnr"}),)
 _HINT = 0.7  # logits added for a language the writer's client declares: many clients say English whatever is typed
 _DOUBTFUL = 0.7  # below this, langdetect's certainty about another language is believed
 _TOLD = 4  # how many probabilities are passed on
-_MASKED = re.compile(r"<url>|@user|[\W_]+|\b\d+\b")
+_MASKED = re.compile(r"(?:<url>|@user|[\W_]|\b\d+\b)+")
 
 Single = NDArray[np.float32]
 

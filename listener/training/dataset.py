@@ -22,11 +22,13 @@ from listener.types import CHATTER, LABELS, SYMPTOMS, Language, Post, Reading
 
 WRITTEN_AT = datetime(2026, 1, 1, tzinfo=UTC)  # labelled posts have no time of their own
 NEAR = 0.6  # share of common 4-grams from which two posts are copies of one another
+NEAR_SHORT = 0.8  # the same for short posts: many people write the same four words without copying anyone
 OPENING = 8  # posts of one language that may begin with the same three words
 SHAPE = 3  # posts of one language that may be the same but for names and numbers
 
 _ID = re.compile(r"[a-z0-9][a-z0-9-]*")
 _REGION = re.compile(r"[A-Z]{2}")
+_SHORT = 24  # 4-grams; about five words
 _RARE = 30  # a 4-gram in more posts than this says nothing about copying
 
 
@@ -148,7 +150,7 @@ def check(rows: Sequence[Labelled], catalog: Catalog) -> list[str]:
     """Everything wrong with the posts as training material, one line each; empty when they are fine."""
     found = [
         f"{rows[b].where}: nearly the same text as {rows[a].where}"
-        for a, b in sorted(_copies(rows), key=lambda p: p[1])
+        for a, b in sorted(_copies(rows, NEAR_SHORT), key=lambda pair: pair[1])
     ]
     openings: dict[tuple[str, str], list[Labelled]] = defaultdict(list)
     shapes: dict[tuple[str, str], list[Labelled]] = defaultdict(list)
@@ -157,7 +159,7 @@ def check(rows: Sequence[Labelled], catalog: Catalog) -> list[str]:
         if len(words) > 3:
             openings[row.language, " ".join(words[:3])].append(row)
         if len(words) > 2:
-            names = {w for service in row.row.services for w in service.split("-")}
+            names = {word for service in row.row.services for word in normalize(service).words}
             shape = " ".join("_" if w.isdigit() or any(w.startswith(n) for n in names) else w for w in words)
             shapes[row.language, shape].append(row)
         if wrong := _wrong_script(row, catalog):
@@ -188,7 +190,7 @@ def _wrong_script(row: Labelled, catalog: Catalog) -> str:
     return f"written in {most}, but {row.language} is written in {', '.join(data.scripts)}"
 
 
-def _copies(rows: Sequence[Labelled]) -> set[tuple[int, int]]:
+def _copies(rows: Sequence[Labelled], short: float = NEAR) -> set[tuple[int, int]]:
     """Pairs of near-duplicates. Only 4-grams that few posts share are looked up: copies always share some of those."""
     bags = [_fourgrams(row.row.text) for row in rows]
     holders: dict[str, list[int]] = defaultdict(list)
@@ -202,8 +204,12 @@ def _copies(rows: Sequence[Labelled]) -> set[tuple[int, int]]:
     return {
         (a, b)
         for (a, b), common in pairs.items()
-        if common > 2 and len(bags[a] & bags[b]) >= NEAR * len(bags[a] | bags[b])
+        if common > 2 and len(bags[a] & bags[b]) >= _needed(bags[a], bags[b], short) * len(bags[a] | bags[b])
     }
+
+
+def _needed(one: frozenset[str], other: frozenset[str], short: float) -> float:
+    return short if min(len(one), len(other)) < _SHORT else NEAR
 
 
 def _fourgrams(text: str) -> frozenset[str]:

@@ -110,7 +110,7 @@ def fit(rows: Sequence[Labelled], folds: NDArray[np.intp], seed: int, workers: i
     target = np.array([codes.index(row.language) for row in rows])
     count = int(folds.max()) + 1
     parts = [np.flatnonzero(folds[seen.owner] != fold) for fold in range(count)] + [np.arange(len(seen.texts))]
-    models = Parallel(n_jobs=workers, prefer="threads")(
+    models = Parallel(n_jobs=workers)(  # processes: liblinear draws from one random state that threads would share
         delayed(_linear)(seen.matrix[part], target[seen.owner[part]], len(codes), seed) for part in parts
     )
     held = [(np.flatnonzero(folds == fold), weights) for fold, weights in enumerate(models[:-1])]

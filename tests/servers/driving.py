@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -50,10 +50,10 @@ def net(time: Time | None = None, **changes: Any) -> Net:
     return Net(**settings | changes)
 
 
-async def take(source: AsyncIterator[Any], count: int) -> list[Any]:
+async def take(source: AsyncGenerator[Any, None], count: int) -> list[Any]:
     """The first things a source yields; then it is closed."""
     taken: list[Any] = []
-    async with aclosing(source) as items:  # type: ignore[type-var]
+    async with aclosing(source) as items:
         async for item in items:
             taken.append(item)
             if len(taken) == count:
@@ -61,10 +61,10 @@ async def take(source: AsyncIterator[Any], count: int) -> list[Any]:
     return taken
 
 
-async def one_poll(source: AsyncIterator[Any]) -> tuple[list[Any], Any]:
+async def one_poll(source: AsyncGenerator[Any, None]) -> tuple[list[Any], Any]:
     """What a polling kind yields up to its first heartbeat, and the heartbeat's cursor."""
     raws: list[Any] = []
-    async with aclosing(source) as items:  # type: ignore[type-var]
+    async with aclosing(source) as items:
         async for raw, cursor in items:
             if raw is None:
                 return raws, cursor

@@ -64,7 +64,7 @@ class Jetstream:
     """
 
     events: list[dict[str, Any] | bytes] = field(default_factory=list)
-    first_seq: int = 1
+    first_seq: int = 101
     is_silent: bool = False  # shakes hands and says nothing
     close_after: int | None = None  # events of each connection
     refuse: HTTPStatus | None = None
@@ -93,7 +93,9 @@ class Jetstream:
         return self.oldest > 0 and "cursor" in query and self._index(int(query["cursor"][0])) < self.oldest
 
     def _index(self, cursor: int) -> int:
-        """Where in the log a cursor points, inclusive."""
+        """Where in the log a cursor points, inclusive. A sequence number that was never given points at live."""
+        if cursor < STAMP and cursor >= self.first_seq + len(self.events):
+            return len(self.events) if self.live_from is None else self.live_from
         if cursor < STAMP:
             return cursor - self.first_seq
         times = [e["time_us"] if isinstance(e, dict) else 0 for e in self.events]
@@ -107,7 +109,7 @@ class Jetstream:
         is_v2, sent = target.path == V2, 0
         live = len(self.events) if self.live_from is None else self.live_from
         at = self._index(int(query["cursor"][0])) if "cursor" in query else live
-        if at < self.oldest and is_v2:
+        if 0 < self.oldest > at and is_v2:
             info = {"$type": "network.bsky.jetstream.subscribeEvents#info", "name": "OutdatedCursor"}
             await connection.send(json.dumps({"$type": "message", "payload": info}))
         at = max(at, self.oldest)
