@@ -115,7 +115,7 @@ class Matcher:
     def _told(self, spans: list[tuple[int, int, int]], words: list[str], starts: list[int]) -> list[Match]:
         """Weigh what was found by what stands beside it: ambiguous names need trouble, everyday verbs need a name."""
         of = self.entries
-        trouble = any(of[n].kind == "trouble" for _, _, n in spans)
+        trouble = any(of[n].kind in ("trouble", "network", "block") for _, _, n in spans)
         near: list[tuple[int, int]] = []
         if trouble and self._fuzzy and not any(of[n].kind == "service" for _, _, n in spans):
             near = [(i, n) for i, word in enumerate(words) if (n := self._nearly(word)) >= 0]
