@@ -16,6 +16,7 @@ from listener.sources._net import Limits, Net
 from listener.types import Delete, Post
 
 NOW = datetime(2026, 11, 20, 13, 10, tzinfo=UTC)
+PATIENCE = 50  # heartbeats in a row after which nothing more is to be expected
 
 
 @dataclass
@@ -85,23 +86,24 @@ class Daemon:
     async def run(
         self, options: Any, edge: Net, *, crash_after: int | None = None, until: set[str] | None = None
     ) -> None:
-        """One life: ends by a crash after so many items, by the source's failure, or when all of `until` is stored.
+        """One life: ends by a crash after so many items, by the source's failure, when all of `until` is stored, or when nothing more comes.
 
         An item is stored only together with the next cursor; a crash forgets what had none yet.
         """
         waiting: list[Any] = []
         async with aclosing(self.module.posts(options, self.cursor, edge)) as items:
             try:
-                count = 0
+                count = idle = 0
                 async for raw, cursor in items:
                     waiting.append(raw)
                     count += 1
+                    idle = idle + 1 if raw is None else 0
                     if crash_after is not None and count > crash_after:
                         return
                     if cursor is not None:
                         self._commit(waiting, cursor, edge.now())
                         waiting = []
-                    if until is not None and until <= self.stored.keys():
+                    if idle > PATIENCE or (until is not None and until <= self.stored.keys()):
                         return
             except SourceError as error:
                 self.reasons.append(error.reason)
