@@ -22,7 +22,7 @@ from listener.store import open_store
 from tests.conftest import ROOT
 from tests.servers import feeds, jetstream, mastodon
 
-KILLS = int(os.environ.get("LISTENER_TEST_KILLS", "5"))  # 20 and more for the long form
+KILLS = int(os.environ.get("LISTENER_TEST_KILLS", "4"))  # 20 and more for the long form
 EVENTS_A_SECOND = 60
 TROUBLE = "instagram çöktü mü, giremiyorum"
 TALK = "günaydın, bugün hava çok güzel"
@@ -143,7 +143,7 @@ async def killed_again_and_again(folder: Path, environ: dict[str, str], port: in
         growth = asyncio.create_task(growing())
         for _ in range(KILLS):
             life = Process(folder, environ, database)
-            await asyncio.sleep(rng.uniform(2.0, 6.0))
+            await asyncio.sleep(rng.uniform(2.0, 5.0))
             await asyncio.to_thread(life.end, signal.SIGKILL)
         growth.cancel()
         last = Process(folder, environ, database)

