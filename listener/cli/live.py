@@ -19,6 +19,7 @@ from listener import __version__, kinds, telemetry
 from listener.cli import show, wiring
 from listener.cli.wiring import ConfigOption, ModelOption
 from listener.errors import ListenerError, SourceError
+from listener.types import UNNAMED
 
 if TYPE_CHECKING:
     from listener.config import Config
@@ -174,7 +175,7 @@ def web_app(
     from listener.web.app import Settings, create_app
 
     settings = Settings(
-        services={s.id: s.name for s in catalog.services.values()},
+        services={**{s.id: s.name for s in catalog.services.values()}, UNNAMED: "No service named"},
         regions={r.code: r.english for r in catalog.regions.values()},
         version=__version__,
         metrics=metrics,

@@ -56,9 +56,9 @@ async def vetted(host: str, port: int, look_up: Resolve, *, allow_private: bool)
     try:
         addresses = await look_up(host, port)
     except (OSError, UnicodeError) as error:
-        raise SourceError(f"{host}: no such host ({error})", reason="dns") from error
+        raise SourceError(f"{host}: no such host ({error})", reason="unreachable") from error
     if not addresses:
-        raise SourceError(f"{host}: no such host", reason="dns")
+        raise SourceError(f"{host}: no such host", reason="unreachable")
     for address in addresses:
         if not allow_private and not is_public(address):
             raise SourceError(

@@ -253,7 +253,7 @@ class Net:
             async with asyncio.timeout(self.limits.connect):
                 return await vetted(host, port, self._look_up, allow_private=self._allow_private)
         except TimeoutError as error:
-            raise SourceError(f"{host}: the name is not resolved in time", reason="dns") from error
+            raise SourceError(f"{host}: the name is not resolved in time", reason="unreachable") from error
 
 
 def _joined(url: str, location: str) -> str:

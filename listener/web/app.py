@@ -26,7 +26,7 @@ class Settings:
 
     services: Mapping[str, str] = field(default_factory=dict)  # id -> name
     regions: Mapping[str, str] = field(default_factory=dict)  # code -> name
-    version: str = ""
+    version: str = "0"
     metrics: Callable[[], bytes] = lambda: b""
     clock: Callable[[], datetime] = lambda: datetime.max.replace(tzinfo=UTC)
     synthetic: bool = False  # what is shown was invented, and every page says so
