@@ -18,6 +18,7 @@ CONCEPTS = frozenset(
     [
         "trouble",
         "network",
+        "tech",
         "question",
         "others",
         "now",
@@ -80,7 +81,7 @@ class Phrase:
     forms: tuple[str, ...]
     symptom: str = ""
     excepted: tuple[str, ...] = ()
-    needs: str = ""  # "service": counts only beside a service or network word
+    needs: str = ""  # "service": counts only beside a service, network or tech word
     matches: tuple[str, ...] = ()
     ignores: tuple[str, ...] = ()
 

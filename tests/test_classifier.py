@@ -13,8 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from listener import catalog
-from listener.classify import modelfile
+from listener import catalog, datafile
 from listener.classify.classifier import Classifier
 from listener.classify.features import masked
 from listener.errors import ModelError
@@ -63,8 +62,8 @@ def copied(tmp_path: Path) -> Path:
 def sealed(folder: Path) -> Path:
     """Make the digests right again, as someone would who changed a file on purpose."""
     meta = json.loads((folder / "meta.json").read_bytes())
-    meta["model"] = modelfile.digest_of((folder / "model.json").read_bytes())
-    meta["arrays"] = modelfile.digest_of((folder / "arrays.npz").read_bytes())
+    meta["model"] = datafile.digest_of((folder / "model.json").read_bytes())
+    meta["arrays"] = datafile.digest_of((folder / "arrays.npz").read_bytes())
     (folder / "meta.json").write_text(json.dumps(meta))
     return folder
 
@@ -156,7 +155,7 @@ def test_a_changed_byte_is_noticed(copied: Path) -> None:
 def test_weights_changed_on_purpose_fail_the_golden_texts(copied: Path) -> None:
     arrays = arrays_of(copied)
     arrays["intercept"] = arrays["intercept"][::-1].copy()
-    (copied / "arrays.npz").write_bytes(modelfile.packed(arrays))
+    (copied / "arrays.npz").write_bytes(datafile.packed(arrays))
     with pytest.raises(ModelError, match="no longer gives the answers"):
         Classifier.load(sealed(copied))
 
@@ -185,9 +184,9 @@ def test_pickles_wrong_shapes_and_endless_numbers_are_refused(copied: Path) -> N
     poisoned = io.BytesIO()
     objects = np.array([object()] * len(LABELS), dtype=object)
     np.savez(poisoned, allow_pickle=True, **(good | {"intercept": objects}))
-    wide = modelfile.packed({**good, "intercept": np.zeros(10, "<f4")})
-    endless = modelfile.packed({**good, "intercept": np.full(len(LABELS), np.nan, "<f4")})
-    extra = modelfile.packed({**good, "more": np.zeros(1)})
+    wide = datafile.packed({**good, "intercept": np.zeros(10, "<f4")})
+    endless = datafile.packed({**good, "intercept": np.full(len(LABELS), np.nan, "<f4")})
+    extra = datafile.packed({**good, "more": np.zeros(1)})
     for raw in (poisoned.getvalue(), wide, endless, extra):
         (copied / "arrays.npz").write_bytes(raw)
         with pytest.raises(ModelError, match=r"arrays\.npz"):
@@ -202,7 +201,7 @@ def test_a_file_that_would_fill_the_memory_is_refused_unread(copied: Path) -> No
     (copied / "arrays.npz").write_bytes(bomb.getvalue())
     with pytest.raises(ModelError, match=r"arrays\.npz"):
         Classifier.load(sealed(copied))
-    (copied / "arrays.npz").write_bytes(b"\0" * (modelfile.LARGEST + 1))
+    (copied / "arrays.npz").write_bytes(b"\0" * (datafile.LARGEST + 1))
     with pytest.raises(ModelError, match="larger than"):
         Classifier.load(copied)
 

@@ -39,6 +39,20 @@ def test_a_form_that_needs_a_service_is_weak_without_one() -> None:
     assert found("pao instagram", fell, INSTA) == ["trouble:pao", "service:instagram"]
 
 
+def test_a_word_of_the_online_world_vouches_for_everyday_trouble() -> None:
+    fell = Entry("trouble", "sr", ("pao",), needs_service=True)
+    site = Entry("tech", "sr", ("sajt*",))
+    assert found("pao im sajt", fell, site) == ["trouble:pao", "tech:sajt"]
+
+
+def test_a_form_of_anything_else_that_needs_a_service_is_nothing_without_one() -> None:
+    forbidden = Entry("block", "en", ("forbidden",), needs_service=True)
+    power = Entry("network", "en", ("red light",), needs_service=True)
+    assert found("smoking is forbidden", forbidden, INSTA) == []
+    assert found("forbidden at a red light", forbidden, power) == []
+    assert found("instagram is forbidden", forbidden, INSTA) == ["service:instagram", "block:forbiden"]
+
+
 def test_an_ambiguous_name_counts_only_beside_trouble() -> None:
     net = Entry("service", "internet", ("net",), needs_trouble=True)
     assert found("net maaş", net, DOWN) == []

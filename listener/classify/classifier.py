@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from listener.classify import features, modelfile
 from listener.classify.ngrams import Parameters, grams
+from listener.datafile import Arrays
 from listener.errors import ModelError
 from listener.types import CHATTER, LABELS, Floats, Language, Match, Post, Reading, Score
 
@@ -33,7 +34,7 @@ class Linear:
     parameters: Parameters
 
     @classmethod
-    def of(cls, arrays: modelfile.Arrays, prefix: str, parameters: Parameters) -> Linear:
+    def of(cls, arrays: Arrays, prefix: str, parameters: Parameters) -> Linear:
         hashed = arrays[f"{prefix}hashed"].astype(np.float32)
         nothing = np.zeros((1, hashed.shape[1]), np.float32)
         return cls(
@@ -70,7 +71,7 @@ class Classifier:
         return made
 
     @classmethod
-    def of(cls, model: modelfile.Model, arrays: modelfile.Arrays, meta: modelfile.Meta, digest: str) -> Classifier:
+    def of(cls, model: modelfile.Model, arrays: Arrays, meta: modelfile.Meta, digest: str) -> Classifier:
         made = model.parameters
         narrow = Parameters(model.symptom_bits, made.shortest, made.longest, made.word_scale, made.told_scale)
         return cls(Linear.of(arrays, "", made), Linear.of(arrays, "symptom_", narrow), model, meta, digest)

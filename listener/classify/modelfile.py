@@ -1,33 +1,25 @@
 """The classifier's files: `model.json` and `arrays.npz`, data only, with their digests and golden predictions in `meta.json`.
 
-Whatever a file claims is checked before memory is given to it; nothing in a model file can run.
+How they are read safely is the business of `listener.datafile`.
 """
 
 from __future__ import annotations
 
-import hashlib
-import io
-import zipfile
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from listener.classify.features import TOLD
 from listener.classify.ngrams import Parameters
+from listener.datafile import Arrays, Shapes, bytes_of, decoded, digest_of, unpacked
 from listener.errors import ModelError
 from listener.types import LABELS, SYMPTOMS
 
 FORMAT = 1
 MODEL, ARRAYS, META = "model.json", "arrays.npz", "meta.json"
-LARGEST = 10 * 1024 * 1024  # bytes of any one file, and of the arrays together once unpacked
 _BITS = range(10, 19)
-_HEADER = 4096  # more than any array header written here
-
-S = TypeVar("S", bound=msgspec.Struct)
 
 
 class Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -80,10 +72,7 @@ class Meta(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     scores: dict[str, Any]
 
 
-Arrays = Mapping[str, NDArray[Any]]
-
-
-def shapes(model: Model) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]]:
+def shapes(model: Model) -> Shapes:
     """Every array a model has, with the one shape and type it may have."""
     half, single = np.dtype("<f2"), np.dtype("<f4")
     kinds = len(model.symptoms) + 1
@@ -123,79 +112,3 @@ def _check(model: Model, path: Path) -> None:
         raise ModelError(f"{path}: {made.bits} and {model.symptom_bits} bits of buckets are not sensible")
     if not 1 < made.shortest <= made.longest < 9:
         raise ModelError(f"{path}: n-grams of {made.shortest} to {made.longest} characters are not sensible")
-
-
-def bytes_of(path: Path) -> bytes:
-    """A file of a model, never more than `LARGEST` of it."""
-    try:
-        with path.open("rb") as file:
-            raw = file.read(LARGEST + 1)
-    except OSError as error:
-        raise ModelError(f"{path}: {error.strerror or error}") from error
-    if len(raw) > LARGEST:
-        raise ModelError(f"{path}: larger than {LARGEST // 2**20} MB; this is no model of ours")
-    return raw
-
-
-def decoded(raw: bytes, into: type[S], path: Path) -> S:
-    try:
-        return msgspec.json.decode(raw, type=into)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
-        raise ModelError(f"{path}: {error}") from error
-
-
-def digest_of(raw: bytes) -> str:
-    return "sha256:" + hashlib.sha256(raw).hexdigest()
-
-
-def unpacked(raw: bytes, wanted: Mapping[str, tuple[tuple[int, ...], np.dtype[Any]]], path: Path) -> Arrays:
-    """The arrays of an npz file, whose names, shapes and types must be those wanted; headers are read before the data."""
-    made = {}
-    try:
-        with zipfile.ZipFile(io.BytesIO(raw)) as archive:
-            names = sorted(info.filename for info in archive.infolist())
-            if names != sorted(f"{name}.npy" for name in wanted):
-                raise ModelError(f"{path}: holds {', '.join(names)[:200]}, not the arrays of a model")
-            if sum(_size(shape, kind) for shape, kind in wanted.values()) > LARGEST:
-                raise ModelError(f"{path}: would need more than {LARGEST // 2**20} MB")
-            for name, (shape, kind) in wanted.items():
-                with archive.open(f"{name}.npy") as member:
-                    made[name] = _array(member.read(_size(shape, kind) + _HEADER), shape, kind, f"{path}: {name}")
-    except (
-        zipfile.BadZipFile,
-        zipfile.LargeZipFile,
-        ValueError,
-        EOFError,
-        OSError,
-        NotImplementedError,
-        RuntimeError,
-    ) as error:
-        raise ModelError(f"{path}: {error}") from error
-    return made
-
-
-def _size(shape: tuple[int, ...], kind: np.dtype[Any]) -> int:
-    return int(np.prod(shape)) * kind.itemsize
-
-
-def _array(raw: bytes, shape: tuple[int, ...], kind: np.dtype[Any], where: str) -> NDArray[Any]:
-    file = io.BytesIO(raw)
-    if np.lib.format.read_magic(file) != (1, 0):
-        raise ModelError(f"{where}: not an array as written by `listener train`")
-    has_shape, fortran, has_kind = np.lib.format.read_array_header_1_0(file)
-    if has_shape != shape or has_kind != kind or fortran:
-        raise ModelError(f"{where} is {has_kind} {has_shape}, expected {kind} {shape}")
-    data = raw[file.tell() :]
-    if len(data) != _size(shape, kind):
-        raise ModelError(f"{where} has {len(data)} bytes, expected {_size(shape, kind)}")
-    array = np.frombuffer(data, kind).reshape(shape)
-    if not np.isfinite(array).all():
-        raise ModelError(f"{where} has numbers that are not finite")
-    return array
-
-
-def packed(arrays: Arrays) -> bytes:
-    """An npz file; the same arrays give the same bytes."""
-    file = io.BytesIO()
-    np.savez_compressed(file, allow_pickle=False, **dict(arrays))
-    return file.getvalue()

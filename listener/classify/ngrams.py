@@ -27,7 +27,7 @@ class Parameters:
     shortest: int = 2
     longest: int = 5
     word_scale: float = 1.0
-    told_scale: float = 0.5
+    told_scale: float = 0.15
 
     @property
     def buckets(self) -> int:

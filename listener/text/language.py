@@ -5,20 +5,17 @@ One short post can't tell Serbian, Croatian and Bosnian apart, so they are decid
 
 from __future__ import annotations
 
-import hashlib
-import io
 import re
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from listener.datafile import Arrays, Shapes, bytes_of, decoded, digest_of, unpacked
 from listener.errors import ModelError
 from listener.text.chargrams import Windows, bucket, buckets, windows
 from listener.types import Floats, Language
@@ -27,7 +24,6 @@ FORMAT = 1
 SETTINGS, ARRAYS = "language.json", "language.npz"
 SCRIPTS = ("Latn", "Cyrl", "Grek")
 UNSURE = Language("und", 0.0)
-LARGEST = 4 * 1024 * 1024
 
 _RANGES = (
     (0x41, 0x24F),
@@ -75,11 +71,8 @@ class Identifier:
         """Read, check and try a model. Raises `ModelError`, whatever is wrong with it."""
         if not (folder / SETTINGS).is_file():
             raise ModelError(f"{folder}: no language model here; make one with `listener train --out {folder}`")
-        try:
-            settings = msgspec.json.decode(_bytes(folder / SETTINGS), type=Settings)
-        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
-            raise ModelError(f"{folder / SETTINGS}: {error}") from error
-        made = cls.of(settings, _arrays(_bytes(folder / ARRAYS), settings, folder / ARRAYS))
+        settings = decoded(bytes_of(folder / SETTINGS), Settings, folder / SETTINGS)
+        made = cls.of(settings, _arrays(bytes_of(folder / ARRAYS), settings, folder / ARRAYS))
         odds = made.probabilities([text for _, _, text in settings.golden])
         for (code, expected, text), row in zip(settings.golden, odds, strict=True):
             if code not in settings.codes or abs(row[settings.codes.index(code)] - expected) > 1e-4:
@@ -87,7 +80,7 @@ class Identifier:
         return made
 
     @classmethod
-    def of(cls, settings: Settings, arrays: Mapping[str, NDArray[Any]]) -> Identifier:
+    def of(cls, settings: Settings, arrays: Arrays) -> Identifier:
         weights = arrays["weights"].astype(np.float32)
         nothing = np.zeros((1, weights.shape[1]), np.float32)
         seen = np.unpackbits(arrays["seen"]).astype(bool)
@@ -243,18 +236,7 @@ def _telling(bag: str) -> tuple[str, ...]:
     return next((codes for signs, codes in _TELLING if any(sign in bag for sign in signs)), ())
 
 
-def _bytes(path: Path) -> bytes:
-    try:
-        with path.open("rb") as file:
-            raw = file.read(LARGEST + 1)
-    except OSError as error:
-        raise ModelError(f"{path}: {error.strerror or error}") from error
-    if len(raw) > LARGEST:
-        raise ModelError(f"{path}: larger than {LARGEST // 2**20} MB; this is no model of ours")
-    return raw
-
-
-def shapes(settings: Settings) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]]:
+def shapes(settings: Settings) -> Shapes:
     """Every array of a model, with the one shape and type it may have."""
     return {
         "weights": ((1 << settings.bits, len(settings.codes)), np.dtype("<f2")),
@@ -263,24 +245,10 @@ def shapes(settings: Settings) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]
     }
 
 
-def _arrays(raw: bytes, settings: Settings, path: Path) -> dict[str, NDArray[Any]]:
+def _arrays(raw: bytes, settings: Settings, path: Path) -> Arrays:
     sensible = 10 <= settings.bits <= 17 and 10 <= settings.seen_bits <= 20 and settings.longest in (4, 5)
     if settings.format != FORMAT or not sensible or not 1 < len(settings.codes) == len(settings.scripts) < 30:
         raise ModelError(f"{path.parent}: a language model of another format; train it again")
-    if "sha256:" + hashlib.sha256(raw).hexdigest() != settings.arrays:
+    if digest_of(raw) != settings.arrays:
         raise ModelError(f"{path}: its content is not what {SETTINGS} says (sha256 differs)")
-    made = {}
-    try:
-        with zipfile.ZipFile(io.BytesIO(raw)) as archive:
-            for name, (shape, kind) in shapes(settings).items():
-                with archive.open(f"{name}.npy") as member:
-                    file = io.BytesIO(member.read(int(np.prod(shape)) * kind.itemsize + 4096))
-                np.lib.format.read_magic(file)
-                if np.lib.format.read_array_header_1_0(file) != (shape, False, kind):
-                    raise ModelError(f"{path}: {name} is not {kind} {shape}")
-                made[name] = np.frombuffer(file.read(), kind).reshape(shape)
-    except (zipfile.BadZipFile, KeyError, ValueError, EOFError, OSError, NotImplementedError, RuntimeError) as error:
-        raise ModelError(f"{path}: {error}") from error
-    if not all(np.isfinite(array).all() for array in made.values()):
-        raise ModelError(f"{path} has numbers that are not finite")
-    return made
+    return unpacked(raw, shapes(settings), path)

@@ -20,6 +20,7 @@ from listener.text.normalize import skeleton
 from listener.types import Match
 
 WEAK = "weak"  # the kind of a match that would be trouble if a service were named
+_NAMES = frozenset({"service", "network", "tech"})  # what shows that everyday words are meant of something online
 GAP = 2  # words that `~` may stand for
 _MEMO = 200_000  # misspelt words remembered; bounded, so that a flood of nonsense can't fill the memory
 
@@ -28,8 +29,8 @@ _MEMO = 200_000  # misspelt words remembered; bounded, so that a flood of nonsen
 class Entry:
     """What a group of forms stands for.
 
-    Without a service or network word beside it a `needs_service` form is only `WEAK`; without trouble beside it a
-    `needs_trouble` form is nothing.
+    Without a service, network or tech word beside it a `needs_service` form of trouble is only `WEAK`, one of anything else
+    nothing; without trouble beside it a `needs_trouble` form is nothing.
     """
 
     kind: str
@@ -113,14 +114,16 @@ class Matcher:
         return self._told(sorted(spans), words, starts)
 
     def _told(self, spans: list[tuple[int, int, int]], words: list[str], starts: list[int]) -> list[Match]:
-        """Weigh what was found by what stands beside it: ambiguous names need trouble, everyday verbs need a name."""
+        """Weigh what was found by what stands beside it: ambiguous names need trouble, everyday words the online world."""
         of = self.entries
         trouble = any(of[n].kind in ("trouble", "network", "block") for _, _, n in spans)
         near: list[tuple[int, int]] = []
         if trouble and self._fuzzy and not any(of[n].kind == "service" for _, _, n in spans):
             near = [(i, n) for i, word in enumerate(words) if (n := self._nearly(word)) >= 0]
         spans = [span for span in spans if trouble or not of[span[2]].needs_trouble]
-        named = bool(near) or any(of[n].kind in ("service", "network") for _, _, n in spans)
+        named = bool(near) or any(of[n].kind in _NAMES and not of[n].needs_service for _, _, n in spans)
+        if not named:
+            spans = [span for span in spans if of[span[2]].kind == "trouble" or not of[span[2]].needs_service]
         made = [_match(of[n], i, end, words, starts, weak=of[n].needs_service and not named) for i, end, n in spans]
         made += [_match(of[n], i, i + 1, words, starts, exact=False) for i, n in near]
         return sorted(made, key=lambda m: (m.start, m.end, m.kind, m.name))

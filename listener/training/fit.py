@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from listener.training.figures import macro_f1
 from listener.types import CHATTER, LABELS, Floats
 
-STRENGTHS = (20.0,)  # scikit-learn's C
+STRENGTHS = (4.0,)  # scikit-learn's C
 BALANCES = (0.0, 0.3)  # 0 = a post is a post; 1 = every label weighs the same
 ALTERED = 0.5  # weight of an altered copy beside the post it was made from
 _ROUNDS = 25  # passes over the posts: more of them fit the training posts better and others worse

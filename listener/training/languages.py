@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import io
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +13,7 @@ import numpy as np
 from joblib import Parallel, delayed
 from numpy.typing import NDArray
 
+from listener.datafile import digest_of, packed
 from listener.text.chargrams import bucket, buckets, windows
 from listener.text.language import FORMAT, Identifier, Settings, script_of, words_of
 from listener.text.normalize import clean
@@ -146,16 +145,14 @@ def fit(rows: Sequence[Labelled], folds: NDArray[np.intp], seed: int, workers: i
         short[rows_] = identifier.probabilities([seen.texts[i] for i in seen.short[rows_]])
         known[rows_] = identifier.familiarity(texts)
     settings = msgspec.structs.replace(settings, familiar=round(float(np.quantile(known, STRANGEST)), 3))
-    packed = _packed(made[-1])
+    raw = packed(made[-1])
     final = Identifier.of(settings, made[-1])
-    settings = msgspec.structs.replace(
-        settings, arrays="sha256:" + hashlib.sha256(packed).hexdigest(), golden=_golden(final)
-    )
+    settings = msgspec.structs.replace(settings, arrays=digest_of(raw), golden=_golden(final))
     return Fitted(
         final=Identifier.of(settings, made[-1]),
         unseen=[Identifier.of(settings, arrays) for arrays in made[:-1]],
         settings=settings,
-        arrays=packed,
+        arrays=raw,
         plain=plain,
         short=short,
         codes=codes,
@@ -212,9 +209,3 @@ def _golden(identifier: Identifier) -> tuple[tuple[str, float, str], ...]:
         (identifier.settings.codes[b], round(float(row[b]), 6), text)
         for b, row, text in zip(best, odds, texts, strict=True)
     )
-
-
-def _packed(arrays: dict[str, NDArray[Any]]) -> bytes:
-    file = io.BytesIO()
-    np.savez_compressed(file, allow_pickle=False, **arrays)
-    return file.getvalue()

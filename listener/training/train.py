@@ -20,8 +20,9 @@ from listener.catalog import Catalog
 from listener.classify import features, modelfile
 from listener.classify.classifier import Classifier, golden_of, reading_of
 from listener.classify.estimator import union
-from listener.classify.modelfile import ARRAYS, FORMAT, META, MODEL, digest_of, packed
+from listener.classify.modelfile import ARRAYS, FORMAT, META, MODEL
 from listener.classify.ngrams import Parameters
+from listener.datafile import digest_of, packed
 from listener.errors import InputError
 from listener.text import language
 from listener.text.phrases import matcher_of
