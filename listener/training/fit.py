@@ -18,7 +18,7 @@ from listener.types import CHATTER, LABELS, Floats
 
 STRENGTHS = (4.0,)  # scikit-learn's C
 BALANCES = (0.0, 0.3)  # 0 = a post is a post; 1 = every label weighs the same
-ALTERED = 0.5  # weight of an altered copy beside the post it was made from
+ALTERED = 0.25  # weight of an altered copy beside the post it was made from
 _ROUNDS = 25  # passes over the posts: more of them fit the training posts better and others worse
 _STIFF = 1e-3  # pulls the calibration's shifts towards none
 
