@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -73,7 +73,7 @@ class Classifier:
     @classmethod
     def of(cls, model: modelfile.Model, arrays: Arrays, meta: modelfile.Meta, digest: str) -> Classifier:
         made = model.parameters
-        narrow = Parameters(model.symptom_bits, made.shortest, made.longest, made.word_scale, made.told_scale)
+        narrow = replace(made, bits=model.symptom_bits)
         return cls(Linear.of(arrays, "", made), Linear.of(arrays, "symptom_", narrow), model, meta, digest)
 
     def score(self, readings: Sequence[Reading]) -> list[Score]:

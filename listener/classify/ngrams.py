@@ -1,4 +1,4 @@
-"""Hashed n-grams of a batch of texts in plain NumPy: characters within words, words, and pairs of words."""
+"""Hashed n-grams of a batch of texts in plain NumPy: characters within words, words and stems in rows."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ class Parameters:
     bits: int = 17  # 2**bits buckets for n-grams
     shortest: int = 2
     longest: int = 5
+    stem: int = 5  # letters of a word that count as its stem
     word_scale: float = 1.0
     told_scale: float = 0.15
 
@@ -41,7 +42,7 @@ class Grams:
     posts: int
     chars: list[Indices]  # one array per n; chars[k][i] is the n-gram that starts at place i
     char_post: Indices  # the post each place belongs to, ascending
-    words: list[Indices]  # one array for single words, one for pairs; by word
+    words: list[Indices]  # by word: words, pairs of words, stems, pairs of stems, threes of stems
     word_post: Indices
     nothing: int
 
@@ -62,7 +63,7 @@ class Grams:
 
 
 def grams(texts: Sequence[str], parameters: Parameters) -> Grams:
-    """Hash every character n-gram that stays within a word (its borders included), every word and every pair of words."""
+    """Hash every character n-gram that stays within a word (its borders included), every word, stem and row of them."""
     padded = [f" {text} " for text in texts]
     codes: Codes = np.frombuffer("".join(padded).encode("utf-32-le", "replace"), np.uint32)
     post = np.repeat(np.arange(len(texts), dtype=np.intp), [len(text) for text in padded])
@@ -87,18 +88,30 @@ def grams(texts: Sequence[str], parameters: Parameters) -> Grams:
 def _words(
     codes: Codes, space: NDArray[np.bool_], post: Indices, parameters: Parameters
 ) -> tuple[list[Indices], Indices]:
+    """Words and pairs of words as they are; their stems (first letters) alone, in pairs and in threes."""
     letters = np.flatnonzero(~space)
     if not len(letters):
-        return [np.zeros(0, np.intp)] * 2, np.zeros(0, np.intp)
+        return [np.zeros(0, np.intp)] * 5, np.zeros(0, np.intp)
     first = np.flatnonzero(np.diff(letters, prepend=-2) > 1)
     place = np.arange(len(letters)) - np.repeat(first, np.diff(first, append=len(letters)))
     powers = np.cumprod(np.full(int(place.max()) + 1, _STEP, np.uint32), dtype=np.uint32)
-    word = np.add.reduceat(codes[letters] * _HIGH * powers[place], first, dtype=np.uint32)
+    spelt = codes[letters] * _HIGH * powers[place]
+    word = np.add.reduceat(spelt, first, dtype=np.uint32)
+    stem = np.add.reduceat(np.where(place < parameters.stem, spelt, np.uint32(0)), first, dtype=np.uint32)
     word_post = post[letters[first]]
-    pair = np.full(len(word), parameters.buckets, dtype=np.intp)
-    together = np.flatnonzero(word_post[1:] == word_post[:-1])
-    pair[together] = _bucket(word[together] * _MIX + word[together + 1], 12, parameters.bits)
-    return [_bucket(word, 11, parameters.bits), pair], word_post
+
+    def row(of: Codes, length: int, salt: int) -> Indices:
+        """So many words in a row, all of one post."""
+        made = np.full(len(of), parameters.buckets, dtype=np.intp)
+        if len(of) >= length:
+            together = np.flatnonzero(word_post[length - 1 :] == word_post[: len(of) - length + 1])
+            mixed = of[together]
+            for next_ in range(1, length):
+                mixed = mixed * _MIX + of[together + next_]
+            made[together] = _bucket(mixed, salt, parameters.bits)
+        return made
+
+    return [row(word, 1, 11), row(word, 2, 12), row(stem, 1, 13), row(stem, 2, 14), row(stem, 3, 15)], word_post
 
 
 def _bucket(hashed: Codes, salt: int, bits: int) -> Indices:

@@ -35,7 +35,7 @@ from listener.training.golden import TEXTS
 from listener.types import CHATTER, LABELS, SYMPTOMS, Floats, Reading, Score
 
 FOLDS = 4
-PARAMETERS = Parameters(bits=16)
+PARAMETERS = Parameters(bits=17)
 SYMPTOM_BITS = 14
 SYMPTOM_FLOOR = 0.2  # the symptom of a post less likely to be chatter is not asked
 
