@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 DAY = timedelta(days=1)
 BARS = 96  # of a quarter of an hour
-ROWS = 40
+ROWS = 25
 POSTS = 8
 _ORDER = (State.PROBLEMS, State.POSSIBLE, State.RECOVERING, State.QUIET)
 
@@ -33,7 +33,6 @@ class Row:
     region_name: str
     state: State
     total: float = 0.0
-    authors: int = 0
     bars: list[float] = field(default_factory=lambda: [0.0] * BARS)  # chatter per quarter of an hour
     top: float = 0.0  # the highest of them
 
@@ -124,6 +123,5 @@ def _rows(store: Store, settings: Settings, incidents: list[Incident], now: date
         row.bars[bar] += point.observed
         row.top = max(row.top, row.bars[bar])
         row.total += point.observed
-        row.authors += point.authors
     loudest = sorted(rows.values(), key=lambda r: (_ORDER.index(r.state), -r.total, r.service, r.region))
     return [row for row in loudest if row.total >= 0.5][:ROWS]
