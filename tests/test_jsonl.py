@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from listener.errors import InputError, SourceError
 from listener.sources import MalformedError
 from listener.sources import jsonl as kind
+from listener.types import PostKind
 from tests.servers.driving import NOW, Daemon, Time, net, take
 
 pytestmark = pytest.mark.anyio
@@ -118,7 +119,6 @@ async def test_a_malformed_line_is_named_and_the_next_one_is_read(tmp_path: Path
         ('{"id": 1}', "text"),
         ('{"text": null}', "text"),
         ('{"text": "a", "created_at": "yesterday"}', "created_at 'yesterday' is not a time"),
-        ('{"text": "a", "kind": "shout"}', "shout"),
         ('{"text": "a", "author": 7}', "author"),
         ('["a"]', "object"),
         ("[" * 100_000, "line 4"),
@@ -199,3 +199,9 @@ def test_the_standard_input_is_read_as_it_comes() -> None:
         run.stdin.close()
         assert run.stdout.readline() == "3 b None\n"
         assert run.wait(10) == 0
+
+
+def test_a_kind_of_another_program_is_a_plain_post() -> None:
+    said = {kind.parse_line(b'{"text": "a", "kind": "%s"}' % word, 1, NOW).kind for word in (b"background", b"post")}
+    assert said == {PostKind.POST}
+    assert kind.parse_line(b'{"text": "a", "kind": "repost"}', 1, NOW).kind is PostKind.REPOST

@@ -30,6 +30,7 @@ from listener.types import Delete, Post, PostKind
 
 LONGEST_LINE = 2**20
 BATCH = 500  # lines read at a time
+_KINDS = {kind.value: kind for kind in PostKind}  # other words, of other programs, mean a plain post
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,7 @@ class _Line(msgspec.Struct):
     place: str | None = None
     region: str | None = None
     url: str | None = None
-    kind: PostKind | None = None
+    kind: str | None = None
 
 
 def parse_line(line: bytes, number: int, received_at: datetime, name: str = "") -> Post:
@@ -118,7 +119,7 @@ def parse_line(line: bytes, number: int, received_at: datetime, name: str = "") 
         created_at=_instant(row.created_at, "created_at", number) or arrived_at,
         received_at=arrived_at,
         author=row.author or "",
-        kind=row.kind or PostKind.POST,
+        kind=_KINDS.get(row.kind or "", PostKind.POST),
         languages=primary_languages([row.lang] if isinstance(row.lang, str) else row.lang or []),
         place=row.place or "",
         region=row.region or "",
