@@ -35,6 +35,7 @@ QUEUE = 10_000  # posts that may wait; a full queue holds the sources back, and 
 BATCH_EVERY = 1.0  # seconds a post waits for company
 GRACE = timedelta(seconds=5)  # posts of a minute may arrive a little after it
 
+FORGET_EVERY = timedelta(hours=1)  # how often texts past the retention are erased
 OLD_NEWS = timedelta(days=1)  # transitions older than this when the daemon starts are not told any more
 
 log = telemetry.log("daemon")
@@ -245,6 +246,8 @@ class Daemon:
         with self.store.transaction() as tx:
             tx.add_hearing(up)
             tx.put_health(self.roster.unsaved())
+        if bins.floor(minute, FORGET_EVERY) == minute:
+            log.info("texts_forgotten", posts=self.recorder.forget(minute))
         with self.metrics.tick.time():
             for transition in self.recorder.tick(minute):
                 self.metrics.transitions.labels(transition.to_state).inc()

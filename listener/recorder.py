@@ -135,6 +135,10 @@ class Recorder:
             tx.set_mark(WATCHED, now.isoformat())
         return transitions
 
+    def forget(self, now: datetime) -> int:
+        """Erase texts, authors and links older than the retention; give back of how many posts. Counts stay."""
+        return self.store.forget(now, now - self.pipeline.config.privacy.retention)
+
     def _wanted(self, mention: Mention) -> Mention:
         """Leave out services the operator does not watch."""
         if not self._services:

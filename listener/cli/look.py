@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
@@ -64,11 +65,8 @@ def signal(
     now = datetime.now(UTC)
     start = _since(since, now)
     length = kinds.duration(bin)
-    opened = open_store(store or read.store_url(), read_only=True)
-    try:
+    with closing(open_store(store or read.store_url(), read_only=True)) as opened:
         points = opened.points(service=service, region=region, since=start, until=now)
-    finally:
-        opened.close()
     rows: dict[datetime, list[float]] = {}
     for point in points:
         from listener.signals.bins import floor
@@ -144,12 +142,9 @@ def incidents(
 
     read, _ = wiring.read(config)
     now = datetime.now(UTC)
-    opened = open_store(store or read.store_url(), read_only=True)
     states = (IncidentState.PENDING, IncidentState.FIRING) if open else ()
-    try:
+    with closing(open_store(store or read.store_url(), read_only=True)) as opened:
         found = opened.incidents(states=states, service=service, since=_since(since, now), limit=1000)
-    finally:
-        opened.close()
     if format is Listing.jsonl:
         for incident in found:
             print(show.line(incident_record(incident)))
@@ -203,11 +198,8 @@ def sources(
 
     read, _ = wiring.read(config)
     now = datetime.now(UTC)
-    opened = open_store(store or read.store_url(), read_only=True)
-    try:
+    with closing(open_store(store or read.store_url(), read_only=True)) as opened:
         found = opened.health()
-    finally:
-        opened.close()
     if format is Listing.jsonl:
         for health in found:
             print(show.line(health_record(health)))
