@@ -95,8 +95,8 @@ class Pipeline:
     def judge(self, readings: Sequence[Reading]) -> list[Mention]:
         """Score, attribute and name what readings are about."""
         made = []
-        for reading, score in zip(readings, self.classifier.score(readings), strict=True):
-            regions = self.attributor.attribute(reading)
+        scores, places = self.classifier.score(readings), self.attributor.attribute(readings)
+        for reading, score, regions in zip(readings, scores, places, strict=True):
             made.append(
                 Mention(
                     post=reading.post,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from listener.catalog import Catalog, Service
 from listener.classify.service import services_of
 from listener.types import Language, Match, Reading, RegionWeight
@@ -60,7 +58,7 @@ def test_the_connection_gives_way_to_a_named_service() -> None:
 
 
 def test_chatter_without_a_name_is_the_internet_when_it_says_so_and_unnamed_otherwise() -> None:
-    network = replace(named("tr"), kind="network")
+    network = named("tr")._replace(kind="network")
     assert services_of(reading(network), 0.9, TURKEY, CATALOG) == ("internet",)
     assert services_of(reading(), 0.9, TURKEY, CATALOG) == ("unnamed",)
 

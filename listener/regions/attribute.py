@@ -9,11 +9,15 @@ are set so that weights are calibrated.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from functools import lru_cache
 from zoneinfo import ZoneInfo
 
+import numpy as np
+
 from listener.catalog import Catalog
-from listener.regions.places import Named, places_of
-from listener.types import UNKNOWN_REGION, Match, Reading, RegionWeight
+from listener.regions.places import places_of
+from listener.types import UNKNOWN_REGION, Floats, Match, Reading, RegionWeight
 
 # how much likelier the evidence is when the post is from the region it points to than from any other one
 SOURCE = 40.0  # a national feed, storefront, subreddit or instance
@@ -25,68 +29,82 @@ SMALLEST = 0.01  # weights below this are dust and go to ZZ
 _LATIN_TWINS = {"bg": "bg_latin", "el": "el_latin"}  # shliokavitsa, Greeklish: a share in [scripts]
 
 
+_SCRIPTS = ("Latn", "Cyrl", "other")
+_QUARTER = 15  # minutes; no time zone is off by less
+
+
 class Attributor:
-    """Holds P(region | language) for every language; `attribute` is pure."""
+    """Holds P(region | language, script) as one table; `attribute` is pure."""
 
     def __init__(self, catalog: Catalog, find: Callable[[str], Sequence[Match]]) -> None:
         """`find` gives the matches of a text; it reads the places that writers declare in their profiles."""
         self._catalog = catalog
         self._find = find
-        self._zones = {code: ZoneInfo(region.zone) for code, region in catalog.regions.items()}
-        volume = {
-            code: region.population * region.online_share * region.volume for code, region in catalog.regions.items()
-        }
-        languages = {language for region in catalog.regions.values() for language in region.languages}
-        self._given = {language: self._by_region(language, volume) for language in languages}
+        regions = catalog.regions
+        self._regions = (*(code for code in regions if code != UNKNOWN_REGION), UNKNOWN_REGION)
+        self._column = {region: number for number, region in enumerate(self._regions)}
+        self._zones = [(self._column[code], ZoneInfo(region.zone), region.hours) for code, region in regions.items()]
+        self._hours = lru_cache(maxsize=4096)(self._hours_at)
+        languages = sorted({language for region in regions.values() for language in region.languages})
+        self._row = {(code, script): n for n, (code, script) in enumerate(_pairs(languages))}
+        self._given = np.array([self._by_region(code, script) for code, script in _pairs(languages)])
 
-    def _by_region(self, language: str, volume: Mapping[str, float]) -> dict[str, float]:
-        parts = {
-            code: volume[code] * region.languages.get(language, 0.0) for code, region in self._catalog.regions.items()
-        }
-        total = sum(parts.values())
-        return {code: part / total for code, part in parts.items()} if total > 0 else {UNKNOWN_REGION: 1.0}
+    def _by_region(self, language: str, script: str) -> Floats:
+        """P(region | language) x P(script | language, region), a column a region."""
+        regions = self._catalog.regions
+        shares: Floats = np.zeros(len(self._regions))
+        for code, region in regions.items():
+            spoken = region.languages.get(language, 0.0)
+            shares[self._column[code]] = region.population * region.online_share * region.volume * spoken
+        if not shares.sum():
+            shares[-1] = 1.0
+        shares /= shares.sum()
+        written = [self._script(language, code, script) if code in regions else 1.0 for code in self._regions]
+        shares *= np.array(written)
+        return shares
 
-    def attribute(self, reading: Reading) -> tuple[RegionWeight, ...]:
-        """Weights that sum to 1, the largest first, `ZZ` last; each with its evidence, such as `place:izmirde`."""
-        weights, evidence = self._from_language(reading)
-        named = places_of(reading.matches, self._catalog)
-        for region, (ratio, word) in self._spoken(reading, named).items():
-            if region in weights or region in self._catalog.regions:
-                weights[region] = max(weights.get(region, 0.0), SMALLEST / 10) * ratio
-                evidence.setdefault(region, []).append(word)
-        hour_shares = self._hours(reading)
-        weights = {region: weight * hour_shares.get(region, 1.0) for region, weight in weights.items()}
-        return _told(weights, evidence)
-
-    def _from_language(self, reading: Reading) -> tuple[dict[str, float], dict[str, list[str]]]:
-        language = reading.language
-        likely = dict(language.probabilities) or {language.code: language.confidence}
-        known = {code: p for code, p in likely.items() if code in self._given and p > 0}
-        weights: dict[str, float] = {}
-        for code, p in known.items():
-            for region, share in self._given[code].items():
-                weights[region] = weights.get(region, 0.0) + p * share * self._script(code, region, reading)
-        rest = max(0.0, 1.0 - sum(known.values()))
-        weights[UNKNOWN_REGION] = weights.get(UNKNOWN_REGION, 0.0) + rest
-        evidence = {region: ["language"] for region in weights if region != UNKNOWN_REGION}
-        return weights, evidence
-
-    def _script(self, language: str, region: str, reading: Reading) -> float:
+    def _script(self, language: str, region: str, script: str) -> float:
         """P(script | language, region) where a language has several, else 1."""
         scripts = self._catalog.regions[region].scripts
         share = scripts.get(language)
         if share is not None:
-            return share if reading.language.script == "Cyrl" else 1.0 - share
+            return share if script == "Cyrl" else 1.0 - share
         twin = scripts.get(_LATIN_TWINS.get(language, ""))
-        return 1.0 if twin is None else (twin if reading.language.script == "Latn" else 1.0 - twin)
+        return 1.0 if twin is None else (twin if script == "Latn" else 1.0 - twin)
 
-    def _spoken(self, reading: Reading, named: Named) -> dict[str, tuple[float, str]]:
+    def attribute(self, readings: Sequence[Reading]) -> list[tuple[RegionWeight, ...]]:
+        """Per reading, weights that sum to 1, the largest first, `ZZ` last; each with its evidence, as `place:izmirde`."""
+        if not readings:
+            return []
+        likely = np.zeros((len(readings), len(self._row)))
+        for n, reading in enumerate(readings):
+            language = reading.language
+            script = language.script if language.script in _SCRIPTS else "other"
+            for code, share in language.probabilities or ((language.code, language.confidence),):
+                if (row := self._row.get((code, script))) is not None:
+                    likely[n, row] = share
+        weights = likely @ self._given
+        said = likely.sum(axis=1)
+        weights[:, -1] += np.maximum(0.0, 1.0 - said)
+        spoken = [self._spoken(reading) for reading in readings]
+        for n, found in enumerate(spoken):
+            for region, (ratio, _) in found.items():
+                if (column := self._column.get(region)) is not None:
+                    weights[n, column] = max(weights[n, column], SMALLEST / 10) * ratio
+        weights *= np.array([self._hours(_quarter(reading.post.event_at)) for reading in readings])
+        return self._told(weights, spoken, (said > 0).tolist())
+
+    def _spoken(self, reading: Reading) -> dict[str, tuple[float, list[str]]]:
         """Likelihood ratios of what the post and its source say, multiplied a region; a second country halves both."""
+        post = reading.post
+        if not post.region and not post.place and not any(m.kind in ("place", "service") for m in reading.matches):
+            return {}
+        named = places_of(reading.matches, self._catalog)
         said: dict[str, tuple[float, list[str]]] = {}
-        found = self._find(reading.post.place) if reading.post.place else ()
+        found = self._find(post.place) if post.place else ()
         declared = {match.name for match in found if match.kind == "place"}
         sources = (
-            (SOURCE, {reading.post.region: "source"} if reading.post.region else {}),
+            (SOURCE, {post.region: "source"} if post.region else {}),
             (PLACE, {region: f"place:{word}" for region, word in named.places.items()}),
             (COUNTRY, {region: f"country:{word}" for region, word in named.countries.items()}),
             (PROVIDER, {region: f"provider:{word}" for region, word in named.providers.items()}),
@@ -96,28 +114,42 @@ class Attributor:
             for region, word in regions.items():
                 before, words = said.get(region, (1.0, []))
                 said[region] = (before * (1 + (ratio - 1) / len(regions)), [*words, word])
-        return {region: (ratio, ",".join(words)) for region, (ratio, words) in said.items()}
+        return said
 
-    def _hours(self, reading: Reading) -> dict[str, float]:
-        """How much likelier people of a region post at this hour than on average."""
-        shares = {}
-        for code, zone in self._zones.items():
-            hour = reading.post.event_at.astimezone(zone).hour
-            shares[code] = 24 * self._catalog.regions[code].hours[hour]
+    def _hours_at(self, quarter: datetime) -> Floats:
+        """How much likelier people of each region post at this hour than on average."""
+        shares = np.ones(len(self._regions))
+        for column, zone, hours in self._zones:
+            shares[column] = 24 * hours[quarter.astimezone(zone).hour]
         return shares
 
+    def _told(
+        self, weights: Floats, spoken: Sequence[Mapping[str, tuple[float, list[str]]]], by_language: Sequence[bool]
+    ) -> list[tuple[RegionWeight, ...]]:
+        total = weights.sum(axis=1, keepdims=True)
+        shares = np.round(np.divide(weights, total, out=np.zeros_like(weights), where=total > 0), 4)
+        known = shares[:, :-1]
+        order = np.argsort(-known, axis=1, kind="stable")
+        count = (known >= SMALLEST).sum(axis=1).tolist()
+        made = []
+        for row, columns, most, said, language in zip(
+            known.tolist(), order.tolist(), count, spoken, by_language, strict=True
+        ):
+            told, rest = [], 1.0
+            for column in columns[:most]:
+                region, share = self._regions[column], row[column]
+                words = said[region][1] if region in said else []
+                told.append(RegionWeight(region, share, ("language", *words) if language else tuple(words)))
+                rest -= share
+            if (rest := round(rest, 4)) > 0:
+                told.append(RegionWeight(UNKNOWN_REGION, rest))
+            made.append(tuple(told))
+        return made
 
-def _told(weights: Mapping[str, float], evidence: Mapping[str, list[str]]) -> tuple[RegionWeight, ...]:
-    total = sum(weights.values())
-    if total <= 0:
-        return (RegionWeight(UNKNOWN_REGION, 1.0),)
-    shares = {region: round(weight / total, 4) for region, weight in weights.items() if region != UNKNOWN_REGION}
-    kept = sorted(
-        ((share, region) for region, share in shares.items() if share >= SMALLEST), key=lambda p: (-p[0], p[1])
-    )
-    made = [
-        RegionWeight(region, share, tuple(word for words in evidence.get(region, ()) for word in words.split(",")))
-        for share, region in kept
-    ]
-    rest = round(1.0 - sum(share for share, _ in kept), 4)
-    return (*made, RegionWeight(UNKNOWN_REGION, rest)) if rest > 0 else tuple(made)
+
+def _pairs(languages: Sequence[str]) -> list[tuple[str, str]]:
+    return [(language, script) for language in languages for script in _SCRIPTS]
+
+
+def _quarter(moment: datetime) -> datetime:
+    return moment.replace(minute=moment.minute // _QUARTER * _QUARTER, second=0, microsecond=0)

@@ -19,6 +19,7 @@ _HIGH, _STEP, _MIX = np.uint32(0x9E3779B1), np.uint32(0x01000193), np.uint32(0x2
 class Windows:
     """All character n-grams of a batch: `rolled[n - 1][i]` is the hash of the one at place i, real where `inside`."""
 
+    codes: NDArray[np.uint32]
     rolled: list[NDArray[np.uint32]]
     inside: list[NDArray[np.bool_]]
     first: Indices  # where each text begins
@@ -42,7 +43,7 @@ def windows(bags: Sequence[str], longest: int) -> Windows:
         rolled.append(made)
         inside.append(real)
     some = sum(np.add.reduceat(real, first, dtype=np.float64) for real in inside)
-    return Windows(rolled, inside, first, 1 / np.sqrt(np.maximum(some, 1)))
+    return Windows(codes, rolled, inside, first, 1 / np.sqrt(np.maximum(some, 1)))
 
 
 def buckets(found: Windows, bits: int) -> list[Indices]:

@@ -8,8 +8,9 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -35,8 +36,10 @@ _TELLING = (("ѓќѕ", ("mk",)), ("ђћ", ("sr", "bs")), ("јљњџ", ("sr", "bs
 _FOREIGN = (("іїєґ", "uk"), ("ыэё", "ru"))
 _GROUPS = (frozenset({"sr", "hr", "bs", "cnr"}),)
 _HINT = 0.7  # logits added for a language the writer's client declares: many clients say English whatever is typed
+_KNOWN = 0.4  # below this, a post is of no language we can name
 _DOUBTFUL = 0.7  # below this, langdetect's certainty about another language is believed
 _TOLD = 4  # how many probabilities are passed on
+_TRIALS = 3  # of langdetect; its own seven cost more than they tell
 _MASKED = re.compile(r"(?:<url>|@user|[\W_]|\b\d+\b)+")
 
 Single = NDArray[np.float32]
@@ -92,34 +95,64 @@ class Identifier:
             return []
         bags = [words_of(text) for text in texts]
         found = windows(bags, self.settings.longest)
-        odds = self._odds(found, bags, hints)
-        known = self._familiar(found)
-        return [self._answer(bag, row, share) for bag, row, share in zip(bags, odds, known, strict=True)]
+        written = scripts_of(found)
+        odds = self._odds(found, bags, written, hints)
+        total = odds @ self._groups
+        strange = self._familiar(found) < self.settings.familiar
+        order = np.lexsort((np.broadcast_to(np.arange(odds.shape[1]), odds.shape), -odds, -total))[:, :_TOLD]
+        best = np.take_along_axis(total, order[:, :1], axis=1)[:, 0]
+        ask = (written.letters > 11) & (strange | (best < self.settings.sure))
+        shares, codes = np.take_along_axis(odds, order, axis=1).tolist(), self.settings.codes
+        columns, together, doubts = order.tolist(), best.tolist(), ask.tolist()
+        made = []
+        for n, (script, letters) in enumerate(zip(written.names, written.letters.tolist(), strict=True)):
+            if not letters:
+                made.append(UNSURE)
+            elif script not in SCRIPTS:
+                made.append(_outside(bags[n], script))
+            elif script == "Cyrl" and (foreign := _foreign(bags[n])):
+                made.append(Language(foreign, 0.9, script, ((foreign, 0.9),)))
+            elif doubts[n]:
+                made.append(_said(self._voted(bags[n], odds[n], strange=bool(strange[n])), script))
+            else:
+                told = tuple((codes[column], share) for column, share in zip(columns[n], shares[n], strict=True))
+                known = together[n] >= _KNOWN
+                made.append(
+                    Language(told[0][0] if known else "und", told[0][1] if known else together[n], script, told)
+                )
+        return made
+
+    @cached_property
+    def _groups(self) -> Floats:
+        """1 where two codes are of one group."""
+        codes = self.settings.codes
+        return np.array([[float(one in group_of(other)) for other in codes] for one in codes])
 
     def probabilities(self, texts: Sequence[str]) -> Floats:
         """What script rules and the own model say, without hints and without asking anyone else."""
         bags = [words_of(text) for text in texts]
-        return self._odds(windows(bags, self.settings.longest), bags, [()] * len(texts))
+        found = windows(bags, self.settings.longest)
+        return self._odds(found, bags, scripts_of(found), [()] * len(texts))
 
     def familiarity(self, texts: Sequence[str]) -> Floats:
         """The share of each text's 4-grams that the training posts hold."""
         return self._familiar(windows([words_of(text) for text in texts], self.settings.longest))
 
-    def _odds(self, found: Windows, bags: Sequence[str], hints: Sequence[tuple[str, ...]]) -> Floats:
+    def _odds(self, found: Windows, bags: Sequence[str], written: Written, hints: Sequence[tuple[str, ...]]) -> Floats:
         place = buckets(found, self.settings.bits)
         here = sum((self.weights[b] for b in place[1:]), self.weights[place[0]])
         logits = np.add.reduceat(here, found.first, axis=0, dtype=np.float64) * found.weight[:, None] + self.intercept
         codes = self.settings.codes
-        for row, (bag, declared) in enumerate(zip(bags, hints, strict=True)):
+        for row, declared in enumerate(hints):
             for hint in declared:
                 if hint in codes:
                     logits[row, codes.index(hint)] += _HINT
-            if not bag.isascii():
-                script = script_of(bag)
-                allowed = _telling(bag) if script == "Cyrl" else ()
-                for column, code in enumerate(codes):
-                    if script not in self.settings.scripts[column] or (allowed and code not in allowed):
-                        logits[row, column] -= 30
+        for row in written.beyond_ascii:
+            script = written.names[row]
+            allowed = _telling(bags[row]) if script == "Cyrl" else ()
+            for column, code in enumerate(codes):
+                if script not in self.settings.scripts[column] or (allowed and code not in allowed):
+                    logits[row, column] -= 30
         logits -= logits.max(axis=1, keepdims=True)
         odds: Floats = np.exp(logits)
         odds /= odds.sum(axis=1, keepdims=True)
@@ -133,38 +166,13 @@ class Identifier:
         share: Floats = np.where(total > 0, known / np.maximum(total, 1), 1.0)
         return share
 
-    def _answer(self, bag: str, odds: Floats, familiar: float) -> Language:
-        script = script_of(bag)
-        letters = sum(map(str.isalpha, bag))
-        if not letters:
-            return UNSURE
-        if script not in SCRIPTS:
-            return _outside(bag, script)
-        foreign = next((code for signs, code in _FOREIGN if any(sign in bag for sign in signs)), "")
-        if script == "Cyrl" and foreign:
-            return Language(foreign, 0.9, script, ((foreign, 0.9),))
-        ranked = self._ranked(odds)
-        together = _together(ranked)
-        strange = familiar < self.settings.familiar
-        if letters > 11 and (strange or together < self.settings.sure):
-            ranked = self._voted(bag, ranked, strange=strange)
-            together = _together(ranked)
-        if together < 0.4:
-            return Language("und", together, script, tuple(ranked[:_TOLD]))
-        return Language(ranked[0][0], ranked[0][1], script, tuple(ranked[:_TOLD]))
-
-    def _ranked(self, odds: Floats) -> list[tuple[str, float]]:
-        """Codes by probability, those of the strongest group first."""
-        shares = dict(zip(self.settings.codes, odds.tolist(), strict=True))
-        return _by_group(shares)
-
-    def _voted(self, bag: str, ranked: list[tuple[str, float]], *, strange: bool) -> list[tuple[str, float]]:
+    def _voted(self, bag: str, odds: Floats, *, strange: bool) -> list[tuple[str, float]]:
         """langdetect's opinion mixed in: half a vote on our languages, and the word on others when the text looks strange."""
+        shares = dict(zip(self.settings.codes, odds.tolist(), strict=True))
         votes = dict(langdetected(bag))
-        outside = {code: share for code, share in votes.items() if code not in self.settings.codes}
-        if sum(outside.values()) > 0.9 and (strange or _together(ranked) < _DOUBTFUL):
+        outside = {code: share for code, share in votes.items() if code not in shares}
+        if sum(outside.values()) > 0.9 and (strange or _together(_by_group(shares)) < _DOUBTFUL):
             return _by_group(outside)
-        shares = dict(ranked)
         ours = {code: share for code, share in votes.items() if code in shares}
         for code, share in ours.items():
             group = group_of(code) & shares.keys()
@@ -175,6 +183,16 @@ class Identifier:
             shares[code] = 0.1 * share
         total = sum(shares.values())
         return _by_group({code: share / total for code, share in shares.items()})
+
+
+def _said(ranked: list[tuple[str, float]], script: str) -> Language:
+    together = _together(ranked)
+    code, share = ranked[0] if together >= _KNOWN else ("und", together)
+    return Language(code, share, script, tuple(ranked[:_TOLD]))
+
+
+def _foreign(bag: str) -> str:
+    return next((code for signs, code in _FOREIGN if any(sign in bag for sign in signs)), "")
 
 
 def group_of(code: str) -> frozenset[str]:
@@ -197,13 +215,26 @@ def _outside(bag: str, script: str) -> Language:
     return Language("und", 0.0, script)
 
 
+@cache
+def _profiles() -> Any:
+    """langdetect's own profiles, read when they are first needed: they take a second and 60 MB."""
+    from langdetect import PROFILES_DIRECTORY, DetectorFactory
+
+    factory = DetectorFactory()
+    factory.load_profile(PROFILES_DIRECTORY)
+    factory.seed = 0
+    return factory
+
+
 def langdetected(bag: str) -> list[tuple[str, float]]:
     """langdetect's answer, the same every time for the same text."""
-    from langdetect import DetectorFactory, LangDetectException, detect_langs
+    from langdetect import LangDetectException
 
-    DetectorFactory.seed = 0
+    detector = _profiles().create()
+    detector.n_trial = _TRIALS
+    detector.append(bag)
     try:
-        return [(vote.lang.split("-")[0], vote.prob) for vote in detect_langs(bag)]
+        return [(vote.lang.split("-")[0], vote.prob) for vote in detector.get_probabilities()]
     except LangDetectException:  # no letters it knows
         return []
 
@@ -213,23 +244,36 @@ def words_of(text: str) -> str:
     return _MASKED.sub(" ", text.replace("İ", "i").lower()).strip()
 
 
-@cache
-def _code_script(code: int) -> str:
-    for number, (low, high) in enumerate(_RANGES):
-        if low <= code <= high:
-            return SCRIPTS[min(number, 2)]
-    return "Zyyy"
+@dataclass(frozen=True)
+class Written:
+    """In what script each text of a batch is, and how many letters it has."""
+
+    names: list[str]
+    letters: NDArray[np.intp]
+    beyond_ascii: list[int]
 
 
-def script_of(bag: str) -> str:
-    if bag.isascii():
-        return "Latn"
-    count: dict[str, int] = {}
-    for char in bag:
-        if char.isalpha():
-            script = _code_script(ord(char))
-            count[script] = count.get(script, 0) + 1
-    return max(count, key=lambda script: count[script], default="Latn")
+def scripts_of(found: Windows) -> Written:
+    """The commonest script of each text's letters; Latin when it has none."""
+    codes = found.codes
+    kind = _KIND[np.minimum(codes, len(_KIND) - 1)]
+    for code in set(codes[codes >= len(_KIND)].tolist()):
+        kind[codes == code] = len(SCRIPTS) + 1 if chr(code).isalpha() else 0
+    kinds = range(1, len(SCRIPTS) + 2)
+    count = np.stack([np.add.reduceat(kind == number, found.first, dtype=np.intp) for number in kinds], axis=1)
+    beyond = np.add.reduceat(codes > 127, found.first, dtype=np.intp)
+    names = [(*SCRIPTS, "Zyyy")[best] for best in count.argmax(axis=1).tolist()]
+    return Written(names, count.sum(axis=1), np.flatnonzero(beyond).tolist())
+
+
+def _kind(code: int) -> int:
+    """0 for what is no letter, 1 to 3 for those of `SCRIPTS`, 4 for any other letter."""
+    if not chr(code).isalpha():
+        return 0
+    return next((min(n, 2) + 1 for n, (low, high) in enumerate(_RANGES) if low <= code <= high), len(SCRIPTS) + 1)
+
+
+_KIND = np.array([_kind(code) for code in range(0x2000)], np.uint8)
 
 
 def _telling(bag: str) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ MAX_CHARACTERS = 4000  # a post is short; the rest of a longer text is left unre
 
 _URL = re.compile(r"(?:https?://|www\.)\S+|<url>", re.IGNORECASE)
 _HANDLE = re.compile(r"(?<!\w)@[\w.:-]+(?:@[\w.-]+)?")
-_SPACES = re.compile(r"\s+")
+_WWW = re.compile(r"www\.", re.IGNORECASE)
 _RUN = re.compile(r"(\w)\1{2,}")
 _TWICE = re.compile(r"([a-z])\1+")
 _DIGRAPH = re.compile(r"([csz])h")
@@ -105,10 +105,18 @@ def clean(text: str) -> str:
     >>> clean("açılmıyooooor   https://a.example/x @ali.veli")
     'açılmıyoor <url> @user'
     """
-    text = unicodedata.normalize("NFC", text[:MAX_CHARACTERS])
-    text = text.translate(_VISIBLE)
-    text = _HANDLE.sub("@user", _URL.sub("<url>", text))
-    return _SPACES.sub(" ", _RUN.sub(r"\1\1", text)).strip()
+    text = text[:MAX_CHARACTERS]
+    if not text.isascii():
+        text = unicodedata.normalize("NFC", text)
+    if not text.isprintable():
+        text = text.translate(_VISIBLE)
+    if "/" in text or "<" in text or _WWW.search(text):
+        text = _URL.sub("<url>", text)
+    if "@" in text:
+        text = _HANDLE.sub("@user", text)
+    if _RUN.search(text):
+        text = _RUN.sub(r"\1\1", text)
+    return " ".join(text.split())
 
 
 def skeleton(text: str) -> str:
@@ -119,15 +127,25 @@ def skeleton(text: str) -> str:
     >>> skeleton("Έπεσε το ίνστα"), skeleton("сломљен љубав"), skeleton("žao mi je, đače")
     ('epese to insta', 'slomljen ljubav', 'zao mi je djace')
     """
+    if text.isascii():
+        folded = _ASCII_REST.sub(" ", text.lower())
+    else:
+        folded = _plain(text)
+    if _HAS_LEET.search(folded):
+        folded = _LEET.sub(_leet, folded)
+    if _TWICE.search(folded := _DIGRAPH.sub(r"\1", folded)):
+        folded = _TWICE.sub(r"\1", folded)
+    return " ".join(folded.split())
+
+
+def _plain(text: str) -> str:
+    """Every character by its sound; Greek by its pairs of vowels first, look-alikes of mixed words repaired."""
     if _GREEK.search(text):
         bare = unicodedata.normalize("NFD", text.lower()).replace("\u0301", "")
         text = _GREEK_PAIRS.sub(_pair, unicodedata.normalize("NFC", bare))
     elif _CYRILLIC.search(text) and _LATIN.search(text):
         text = _MIXED.sub(_repaired, text)
-    folded = text.translate(_TABLE) if not text.isascii() else _ASCII_REST.sub(" ", text.lower())
-    if _HAS_LEET.search(folded):
-        folded = _LEET.sub(_leet, folded)
-    return " ".join(_TWICE.sub(r"\1", _DIGRAPH.sub(r"\1", folded)).split())
+    return text.translate(_TABLE)
 
 
 _ASCII_REST = re.compile(r"[^a-z0-9]+")

@@ -20,6 +20,7 @@ from listener.text.normalize import skeleton
 from listener.types import Match
 
 WEAK = "weak"  # the kind of a match that would be trouble if a service were named
+_TROUBLE = frozenset({"trouble", "network", "block"})
 _NAMES = frozenset({"service", "network", "tech"})  # what shows that everyday words are meant of something online
 GAP = 2  # words that `~` may stand for
 _MEMO = 200_000  # misspelt words remembered; bounded, so that a flood of nonsense can't fill the memory
@@ -63,6 +64,11 @@ class _Pattern:
     run: int
 
     @property
+    def whole(self) -> bool:
+        """Whether nothing is left to compare where its literal stands."""
+        return self.run == len(self.steps)
+
+    @property
     def literal(self) -> str:
         """What to look for in a skeleton that has a space at both ends."""
         steps = self.steps[self.anchor : self.anchor + self.run]
@@ -77,6 +83,9 @@ class Matcher:
     ) -> None:
         """`fuzzy` maps names that may be misspelt to their entry, `frequent` are words never taken for one."""
         self.entries = list(entries)
+        self._kinds = [entry.kind for entry in self.entries]
+        self._needs_service = [entry.needs_service for entry in self.entries]
+        self._needs_trouble = [entry.needs_trouble for entry in self.entries]
         self._fuzzy = fuzzy or {}
         self._frequent = frequent
         self._near: dict[str, int] = {}
@@ -86,7 +95,10 @@ class Matcher:
                 for form in forms:
                     pattern = _pattern(compile_form(form), number, excepts=excepts)
                     by_literal.setdefault(pattern.literal, []).append(pattern)
-        self._patterns = list(by_literal.values())
+        self._patterns = [
+            ([(p.entry, p.run, p.excepts) for p in found if p.whole], [p for p in found if not p.whole])
+            for found in by_literal.values()
+        ]
         self._automaton = AhoCorasick(list(by_literal), implementation=Implementation.DFA)
 
     def find(self, text: str) -> list[Match]:
@@ -98,35 +110,51 @@ class Matcher:
         excepted: list[tuple[int, int, int]] = []
         for literal, at, _ in self._automaton.find_matches_as_indexes(f" {text} ", overlapping=True):
             i = number_at[at]
-            for pattern in self._patterns[literal]:
+            whole, partly = self._patterns[literal]
+            spans = [(entry, i, i + run, excepts) for entry, run, excepts in whole]
+            for pattern in partly:
                 begin, end = _span(pattern, words, i)
-                if end < 0:
-                    continue
-                if pattern.excepts:
-                    excepted.append((pattern.entry, begin, end))
-                elif end > found.get((begin, pattern.entry), 0):
-                    found[begin, pattern.entry] = end
-        spans = [
-            (begin, end, number)
-            for (begin, number), end in found.items()
-            if not any(e == number and a < end and begin < b for e, a, b in excepted)
-        ]
-        return self._told(sorted(spans), words, starts)
+                if end >= 0:
+                    spans.append((pattern.entry, begin, end, pattern.excepts))
+            for entry, begin, end, excepts in spans:
+                if excepts:
+                    excepted.append((entry, begin, end))
+                elif end > found.get((begin, entry), 0):
+                    found[begin, entry] = end
+        left = [(begin, end, number) for (begin, number), end in found.items()]
+        if excepted:
+            left = [
+                (begin, end, number)
+                for begin, end, number in left
+                if not any(e == number and a < end and begin < b for e, a, b in excepted)
+            ]
+        return self._told(left, text, words, starts)
 
-    def _told(self, spans: list[tuple[int, int, int]], words: list[str], starts: list[int]) -> list[Match]:
+    def _told(self, spans: list[tuple[int, int, int]], text: str, words: list[str], starts: list[int]) -> list[Match]:
         """Weigh what was found by what stands beside it: ambiguous names need trouble, everyday words the online world."""
-        of = self.entries
-        trouble = any(of[n].kind in ("trouble", "network", "block") for _, _, n in spans)
+        kinds, vouched, troubled = self._kinds, self._needs_service, self._needs_trouble
+        present = {kinds[n] for _, _, n in spans}
+        trouble = not present.isdisjoint(_TROUBLE)
         near: list[tuple[int, int]] = []
-        if trouble and self._fuzzy and not any(of[n].kind == "service" for _, _, n in spans):
+        if trouble and self._fuzzy and "service" not in present:
             near = [(i, n) for i, word in enumerate(words) if (n := self._nearly(word)) >= 0]
-        spans = [span for span in spans if trouble or not of[span[2]].needs_trouble]
-        named = bool(near) or any(of[n].kind in _NAMES and not of[n].needs_service for _, _, n in spans)
+        if not trouble:
+            spans = [span for span in spans if not troubled[span[2]]]
+        named = bool(near) or any(kinds[n] in _NAMES and not vouched[n] for _, _, n in spans)
         if not named:
-            spans = [span for span in spans if of[span[2]].kind == "trouble" or not of[span[2]].needs_service]
-        made = [_match(of[n], i, end, words, starts, weak=of[n].needs_service and not named) for i, end, n in spans]
-        made += [_match(of[n], i, i + 1, words, starts, exact=False) for i, n in near]
-        return sorted(made, key=lambda m: (m.start, m.end, m.kind, m.name))
+            spans = [span for span in spans if not vouched[span[2]] or kinds[span[2]] == "trouble"]
+        made = {}
+        for i, end, n in spans:
+            entry = self.entries[n]
+            kind = WEAK if vouched[n] and not named else entry.kind
+            start, last = starts[i], starts[end - 1] + len(words[end - 1])
+            made[start, last, kind, entry.name] = Match(
+                kind, entry.name, text[start:last], start, last, True, entry.symptom
+            )
+        for i, n in near:
+            entry, start, last = self.entries[n], starts[i], starts[i] + len(words[i])
+            made[start, last, entry.kind, entry.name] = Match(entry.kind, entry.name, words[i], start, last, False)
+        return [made[key] for key in sorted(made)]
 
     def _nearly(self, word: str) -> int:
         """The entry a misspelt service name stands for, or -1. One edit for 6 to 8 letters, two from 9 on."""
@@ -203,14 +231,6 @@ def _begin(steps: Sequence[_Step], k: int, words: list[str], i: int) -> int:
             if begin >= 0:
                 return begin
     return -1
-
-
-def _match(
-    entry: Entry, i: int, end: int, words: list[str], starts: list[int], *, exact: bool = True, weak: bool = False
-) -> Match:
-    form = " ".join(words[i:end])
-    kind = WEAK if weak else entry.kind
-    return Match(kind, entry.name, form, starts[i], starts[i] + len(form), exact, entry.symptom)
 
 
 def _starts(words: list[str]) -> list[int]:

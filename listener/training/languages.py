@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from listener.datafile import digest_of, packed
 from listener.text.chargrams import bucket, buckets, windows
-from listener.text.language import FORMAT, Identifier, Settings, script_of, words_of
+from listener.text.language import FORMAT, Identifier, Settings, scripts_of, words_of
 from listener.text.normalize import clean
 from listener.training.augment import ascii_form, clipped, other_alphabet
 from listener.training.dataset import Labelled
@@ -190,7 +190,8 @@ def _temperature(held: Sequence[tuple[Floats, NDArray[np.intp]]]) -> float:
 
 
 def _scripts(rows: Sequence[Labelled], code: str) -> tuple[str, ...]:
-    count = Counter(script_of(words_of(clean(row.row.text))) for row in rows if row.language == code)
+    bags = [words_of(clean(row.row.text)) for row in rows if row.language == code]
+    count = Counter(scripts_of(windows(bags, 1)).names)
     return tuple(sorted({script for script, n in count.items() if n >= _USED * count.total()} | {"Latn"}))
 
 
