@@ -13,6 +13,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import MISSING, Field, field, fields, is_dataclass
 from datetime import timedelta
+from functools import cache
 from types import ModuleType
 from typing import Any, TypeVar, get_type_hints
 
@@ -77,10 +78,14 @@ def load(family: str, kind: str, where: str) -> ModuleType:
     return importlib.import_module(f"listener.{family}.{kind}")
 
 
+@cache
+def _fields_of(into: type[Any]) -> tuple[dict[str, Any], dict[str, Field[Any]]]:
+    return get_type_hints(into), {f.name: f for f in fields(into) if not f.name.startswith("_")}
+
+
 def convert(table: Mapping[str, Any], into: type[T], where: str) -> T:
     """Make a dataclass of a TOML table. Raises `ConfigError` that says which key of `where` is wrong, and how."""
-    hints = get_type_hints(into)
-    known: dict[str, Field[Any]] = {f.name: f for f in fields(into) if not f.name.startswith("_")}  # type: ignore[arg-type]
+    hints, known = _fields_of(into)  # type: ignore[arg-type]  # a class is hashable
     values: dict[str, Any] = {}
     for key, value in table.items():
         if key not in known:

@@ -16,16 +16,19 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
+
 from listener import causes, incidents, kinds
 from listener.catalog import Catalog
 from listener.classify.classifier import Classifier
+from listener.classify.gate import FOUND, is_found
 from listener.classify.service import services_of
 from listener.config import Config
 from listener.regions.attribute import Attributor
 from listener.signals.aggregate import aggregate
 from listener.text.language import Identifier
 from listener.text.normalize import Normalized, cluster_of, normalize, skeleton
-from listener.text.phrases import WEAK, Matcher, matcher_of
+from listener.text.phrases import Matcher, matcher_of
 from listener.types import (
     Baseline,
     Dropped,
@@ -41,8 +44,7 @@ from listener.types import (
     Transition,
 )
 
-# a post with none of these says nothing about a failure
-GATE = frozenset({"service", "network", "trouble", WEAK, "block", "recovery"})
+SAYS_NOTHING = 0.1  # a post in which nothing was found and that is less likely chatter than this is not kept
 
 
 @dataclass(frozen=True)
@@ -77,10 +79,13 @@ class Pipeline:
         """One answer per post, in order. Language, score and regions are worked out only for posts that pass the gate."""
         texts = [normalize(post.text) for post in posts]
         found = [self.matcher.find(text.skeleton) for text in texts]
-        passed = [i for i, matches in enumerate(found) if is_gated(matches)]
+        passed = np.flatnonzero(self.classifier.gate.passes([text.skeleton for text in texts], found)).tolist()
         readings = self.read([posts[i] for i in passed], [texts[i] for i in passed], [found[i] for i in passed])
-        mentions = dict(zip(passed, self.judge(readings), strict=True))
-        return [mentions.get(i) or Dropped(post.id, _why(texts[i])) for i, post in enumerate(posts)]
+        judged = dict(zip(passed, self.judge(readings), strict=True))
+        return [
+            _kept(judged[i], found[i]) if i in judged else Dropped(post.id, _why(texts[i]))
+            for i, post in enumerate(posts)
+        ]
 
     def read(
         self, posts: Sequence[Post], texts: Sequence[Normalized], found: Sequence[Sequence[Match]]
@@ -104,7 +109,7 @@ class Pipeline:
                     score=score,
                     language=reading.language,
                     regions=regions,
-                    matches=tuple(dict.fromkeys(m.form for m in reading.matches if m.kind in GATE)),
+                    matches=tuple(dict.fromkeys(m.form for m in reading.matches if m.kind in FOUND)),
                     cluster=cluster_of(reading.skeleton),
                 )
             )
@@ -143,9 +148,10 @@ class Pipeline:
         return causes.causes(incident, mentions, others, self.catalog)
 
 
-def is_gated(matches: Sequence[Match]) -> bool:
-    """Whether a post says enough to be judged: it names a service, or trouble, a block or a recovery."""
-    return any(match.kind in GATE for match in matches)
+def _kept(mention: Mention, found: Sequence[Match]) -> Mention | Dropped:
+    if mention.score.chatter < SAYS_NOTHING and not is_found(found):
+        return Dropped(mention.post.id, DropReason.NO_CHATTER, mention.score)
+    return mention
 
 
 def _why(text: Normalized) -> DropReason:

@@ -142,7 +142,8 @@ class Mention:
 
 class DropReason(StrEnum):
     NO_TEXT = "no_text"
-    NO_MATCH = "no_match"  # names no trouble: nothing to judge
+    NO_MATCH = "no_match"  # nothing found, and no words that chatter is made of: not judged
+    NO_CHATTER = "no_chatter"  # nothing found, and judged to be everyday talk
     MALFORMED = "malformed"
     TOO_LARGE = "too_large"
 
@@ -153,6 +154,7 @@ class Dropped:
 
     post_id: str
     reason: DropReason
+    score: Score | None = None  # when it was judged
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -13,8 +13,9 @@ import pytest
 from listener import kinds
 from listener.catalog import Catalog, Phrase, default_root, load
 from listener.cli.wiring import COMMON
+from listener.text.forms import compile_form
 from listener.text.normalize import normalize
-from listener.text.phrases import Entry, Matcher, compile_form, entries_of, matcher_of
+from listener.text.phrases import Entry, Matcher, entries_of, matcher_of
 from listener.types import SYMPTOMS, UNKNOWN_REGION
 
 ROOT = default_root()

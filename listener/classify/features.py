@@ -1,28 +1,24 @@
-"""What the classifier looks at: hashed character and word n-grams of the masked skeleton, and what the matches tell.
-
-Training and serving call the same functions, in plain NumPy over a batch; scipy is imported only for a training matrix.
-"""
+"""What the classifier looks at: hashed n-grams of the masked skeleton, hashed rows of word senses, and what the matches tell."""
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from listener.catalog import CONCEPTS
 from listener.classify.ngrams import Indices, Parameters, grams
+from listener.classify.sensegrams import sense_grams
+from listener.classify.senses import PLACE, SERVICE, Senses
 from listener.types import SYMPTOMS, Floats, Match, PostKind, Reading
 
-SERVICE, PLACE = "S", "P"  # the skeleton is lower case, so a capital can't be mistaken for a word
 KINDS = (*sorted(CONCEPTS), "weak", "service", "place")  # weak: trouble, if a service were named
 ANCHORS = ("service", "trouble", "network", "block", "recovery")  # what other concepts are told beside
 _NEAR = 12  # characters after which a neighbour is half as near
 _CLOSE_WORDS = (2, 4, 8, 16, 32)  # a post of at most so many words
-_EMOJI = re.compile("[\U0001f300-\U0001faff☀-➿]")
-_CLOCK = re.compile(r"\b\d{1,2}[:.]\d\d\b")
 _DIGITS = str.maketrans("123456789", "000000000")
 
 
@@ -55,6 +51,21 @@ _BOTH = {
     for anchor in ANCHORS
 }
 _SYMPTOM = {symptom: _AT[f"symptom:{symptom}"] for symptom in SYMPTOMS}
+_SIGNS = [
+    (sign, _AT[name])
+    for sign, name in (("!", "exclamation"), ("..", "dots"), ("…", "dots"), ("#", "hashtag"), ("<url>", "link"))
+]
+_PATTERNS = [
+    (re.compile(pattern), _AT[name])
+    for pattern, name in (
+        ("[\U0001f300-\U0001faff☀-➿]", "emoji"),
+        ("[0-9]", "number"),
+        (r"\b\d{1,2}[:.]\d\d\b", "clock"),
+        ('["“”„«»]', "quoted"),
+        ("[%€$₺£]", "percent or money"),
+    )
+]
+_NAMES = frozenset({"service", "place"})
 _WORDS = [(words, _AT[f"words<={words}"]) for words in _CLOSE_WORDS]
 
 
@@ -73,140 +84,137 @@ def masked(reading: Reading) -> str:
     return "".join(pieces).translate(_DIGITS)
 
 
-def told(readings: Sequence[Reading], parameters: Parameters) -> NDArray[np.float32]:
-    """What matches and shape tell, one row a reading, one column a name of `TOLD`."""
-    rows, columns, values = [], [], []
-    for row, reading in enumerate(readings):
-        for column, value in (*_from_matches(reading), *_from_shape(reading)):
-            rows.append(row)
-            columns.append(column)
-            values.append(value)
-    made = np.zeros((len(readings), len(TOLD)), np.float32)
-    made[rows, columns] = np.asarray(values, np.float32) * np.float32(parameters.told_scale)
-    return made
+def told(readings: Sequence[Reading]) -> tuple[Indices, Indices, Floats]:
+    """What matches and shape tell, as row, column (a name of `TOLD`) and value."""
+    columns: list[int] = []
+    measured: dict[int, float] = {}  # place in `columns` -> value, where it isn't 1
+    ends = []
+    for reading in readings:
+        _from_matches(reading, columns, measured)
+        _from_shape(reading, columns, measured)
+        ends.append(len(columns))
+    values = np.ones(len(columns))
+    values[list(measured)] = list(measured.values())
+    rows = np.repeat(np.arange(len(readings), dtype=np.intp), np.diff(ends, prepend=0))
+    return rows, np.array(columns, np.intp), values
 
 
-def _from_matches(reading: Reading) -> list[tuple[int, float]]:
-    spoken = {code for code, share in reading.language.probabilities if share >= 0.05}
-    spoken |= {reading.language.code, "en"}  # English words are at home in every language here
-    anywhere = reading.language.code == "und"
+def _from_matches(reading: Reading, columns: list[int], measured: dict[int, float]) -> None:
+    language = reading.language
+    spoken = {code for code, share in language.probabilities if share >= 0.05}
+    spoken |= {language.code, "en"}  # English words are at home in every language here
+    anywhere = language.code == "und"
     found: dict[str, list[Match]] = {}
-    made: list[tuple[int, float]] = []
     for match in reading.matches:
-        if anywhere or match.kind in ("service", "place") or match.name in spoken:
-            found.setdefault(match.kind, []).append(match)
-        elif match.kind in _FOREIGN:
-            made.append((_FOREIGN[match.kind], 1.0))
+        kind = match.kind
+        if anywhere or kind in _NAMES or match.name in spoken:
+            found.setdefault(kind, []).append(match)
+        elif kind in _FOREIGN:
+            columns.append(_FOREIGN[kind])
     for kind, matches in found.items():
         if kind in _HAS:
-            made.append((_HAS[kind], 1.0))
+            columns.append(_HAS[kind])
             if len(matches) > 1:
-                made.append((_TWICE[kind], 1.0))
-    for anchor, columns in _BOTH.items():
+                columns.append(_TWICE[kind])
+    for anchor, beside in _BOTH.items():
         if anchor in found:
-            made += [(columns[kind], 1.0) for kind in found if kind in columns]
+            columns += [beside[kind] for kind in found if kind in beside]
     if not found:
-        made.append((_AT["nothing found"], 1.0))
+        columns.append(_AT["nothing found"])
     if "trouble" in found:
-        made += _around_trouble(found, len(reading.skeleton))
-    return made
+        _around_trouble(found, len(reading.skeleton), columns, measured)
 
 
-def _around_trouble(found: dict[str, list[Match]], length: int) -> list[tuple[int, float]]:
-    made: list[tuple[int, float]] = []
+def _around_trouble(found: dict[str, list[Match]], length: int, columns: list[int], measured: dict[int, float]) -> None:
     troubles = found["trouble"]
-    made += [(_SYMPTOM[m.symptom], 1.0) for m in troubles if m.symptom in _SYMPTOM]
+    columns += [_SYMPTOM[m.symptom] for m in troubles if m.symptom in _SYMPTOM]
     for kind, matches in found.items():
         if kind == "trouble" or kind not in _BESIDE:
             continue
         gap = min(max(m.start - t.end, t.start - m.end) for m in matches for t in troubles)
-        made.append((_BESIDE[kind], _NEAR / (_NEAR + max(gap, 0))))
+        measured[len(columns)] = _NEAR / (_NEAR + max(gap, 0))
+        columns.append(_BESIDE[kind])
         if gap < 0:
-            made.append((_OVER[kind], 1.0))
+            columns.append(_OVER[kind])
     if "service" in found:
         first = found["service"][0].start < troubles[0].start
-        made.append((_AT["service first" if first else "trouble first"], 1.0))
+        columns.append(_AT["service first" if first else "trouble first"])
         if not all(m.exact for m in found["service"]):
-            made.append((_AT["service misspelt"], 1.0))
+            columns.append(_AT["service misspelt"])
     if max(m.end for m in troubles) >= length - 2:
-        made.append((_AT["trouble at the end"], 1.0))
-    return made
+        columns.append(_AT["trouble at the end"])
 
 
-def _from_shape(reading: Reading) -> list[tuple[int, float]]:
+def _from_shape(reading: Reading, columns: list[int], measured: dict[int, float]) -> None:
     text, post = reading.clean, reading.post
     words = reading.skeleton.count(" ") + 1
-    stripped = text.rstrip("!.… \"'»”)")
-    said = {
-        "question mark": "?" in text or ";" in text[-2:],  # the Greek question mark looks like a semicolon
-        "ends in question mark": stripped.endswith(("?", "?!")),
-        "exclamation": "!" in text,
-        "dots": ".." in text or "…" in text,
-        "emoji": not text.isascii() and _EMOJI.search(text) is not None,
-        "hashtag": "#" in text,
-        "link": "<url>" in text,
-        "reply": text.startswith("@user") or post.kind is PostKind.REPLY,
-        "repost": post.kind in (PostKind.REPOST, PostKind.QUOTE),
-        "number": any(char in "0123456789" for char in text),
-        "clock": _CLOCK.search(text) is not None,
-        "quoted": any(char in text for char in '"“”„«»'),
-        "colon": ":" in text[:40],
-        "shouting": len(text) > 6 and text.isupper(),
-        "percent or money": any(char in text for char in "%€$₺£"),
-        "not Latin": reading.language.script != "Latn",
-    }
-    made = [(_AT[name], 1.0) for name, true in said.items() if true]
-    made += [(column, 1.0) for most, column in _WORDS if words <= most]
-    made.append((_AT["length"], min(np.log1p(words) / 4, 1.5)))
-    return made
+    if "?" in text or ";" in text[-2:]:  # the Greek question mark looks like a semicolon
+        columns.append(_AT["question mark"])
+        if text.rstrip("!.… \"'»”)").endswith("?"):
+            columns.append(_AT["ends in question mark"])
+    columns += [column for sign, column in _SIGNS if sign in text]
+    columns += [column for pattern, column in _PATTERNS if pattern.search(text)]
+    if ":" in text[:40]:
+        columns.append(_AT["colon"])
+    if text.startswith("@user") or post.kind is PostKind.REPLY:
+        columns.append(_AT["reply"])
+    if post.kind in (PostKind.REPOST, PostKind.QUOTE):
+        columns.append(_AT["repost"])
+    if len(text) > 6 and text.isupper():
+        columns.append(_AT["shouting"])
+    if reading.language.script != "Latn":
+        columns.append(_AT["not Latin"])
+    columns += [column for most, column in _WORDS if words <= most]
+    measured[len(columns)] = min(math.log1p(words) / 4, 1.5)
+    columns.append(_AT["length"])
 
 
-def hashed_matrix(readings: Sequence[Reading], parameters: Parameters) -> Any:
-    """The n-grams as a scipy sparse matrix, one row a reading: the same numbers that `project` sums."""
-    from scipy import sparse
-
-    found = grams([masked(reading) for reading in readings], parameters)
-    rows, columns, values = [], [], []
-    for arrays, post, weight in (
-        (found.chars, found.char_post, found.char_weight),
-        (found.words, found.word_post, found.word_weight * parameters.word_scale),
-    ):
-        for buckets in arrays:
-            some = buckets != found.nothing
-            rows.append(post[some])
-            columns.append(buckets[some])
-            values.append(weight[post[some]])
-    shape = (len(readings), parameters.buckets)
-    return sparse.coo_matrix((np.concatenate(values), (np.concatenate(rows), np.concatenate(columns))), shape).tocsr()
+def width(parameters: Parameters) -> int:
+    """How many columns `matrix` has."""
+    return parameters.buckets + parameters.sense_buckets + len(TOLD)
 
 
-def told_matrix(readings: Sequence[Reading], parameters: Parameters) -> Any:
-    """`told` as a scipy sparse matrix."""
-    from scipy import sparse
+def matrix(readings: Sequence[Reading], parameters: Parameters, senses: Senses) -> Any:
+    """Everything a model sees: a scipy CSR array of float32, one row a reading.
 
-    return sparse.csr_matrix(told(readings, parameters).astype(np.float64))
-
-
-def project(
-    readings: Sequence[Reading], hashed: NDArray[np.float32], named: NDArray[np.float32], parameters: Parameters
-) -> Floats:
-    """The product of the two matrices with weights, without building them: `hashed` of buckets, `named` of `TOLD`.
-
-    `hashed` has one row more than there are buckets, all zero: the weight of a place where no n-gram starts.
+    Columns: buckets of n-grams, buckets of sense grams, then what is told. Training and serving both call this.
     """
-    found = grams([masked(reading) for reading in readings], parameters)
-    total = _summed(hashed, found.chars, found.char_post, found.posts) * found.char_weight[:, None]
-    by_word = _summed(hashed, found.words, found.word_post, found.posts)
-    total += by_word * (found.word_weight * parameters.word_scale)[:, None]
-    return total + told(readings, parameters).astype(np.float64) @ named.astype(np.float64)
+    from scipy import sparse
+
+    texts = [masked(reading) for reading in readings]
+    found = grams(texts, parameters)
+    spelt = [(found.char_post, buckets) for buckets in found.chars]
+    worded = [(found.word_post, buckets) for buckets in found.words]
+    meant = sense_grams(
+        [senses.of(text, spoken_in(reading)) for text, reading in zip(texts, readings, strict=True)],
+        parameters.sense_bits,
+    )
+    rows, columns, values = [], [], []
+    for block, offset, scale in (
+        ([_real(*pair, found.nothing) for pair in spelt], 0, 1.0),
+        ([_real(*pair, found.nothing) for pair in worded], 0, parameters.word_scale),
+        ([(meant.post, meant.bucket)], parameters.buckets, parameters.sense_scale),
+    ):
+        row = np.concatenate([posts for posts, _ in block])
+        weight = scale / np.sqrt(np.maximum(np.bincount(row, minlength=len(readings)), 1))
+        rows.append(row)
+        columns.append(np.concatenate([buckets for _, buckets in block]) + offset)
+        values.append(weight[row])
+    row, column, value = told(readings)
+    rows.append(row)
+    columns.append(column + parameters.buckets + parameters.sense_buckets)
+    values.append(value * parameters.told_scale)
+    row, column, value = np.concatenate(rows), np.concatenate(columns), np.concatenate(values)
+    order = np.argsort(row.astype(np.uint16) if len(readings) < 1 << 16 else row, kind="stable")
+    ends = np.cumsum(np.bincount(row, minlength=len(readings)))
+    made = value[order].astype(np.float32), column[order].astype(np.int32), np.concatenate([[0], ends]).astype(np.int32)
+    return sparse.csr_array(made, shape=(len(readings), width(parameters)))
 
 
-def _summed(weights: NDArray[np.float32], arrays: list[Indices], post: Indices, posts: int) -> Floats:
-    total = np.zeros((posts, weights.shape[1]))
-    if len(post):
-        first = np.flatnonzero(np.diff(post, prepend=-1))
-        here = weights[arrays[0]]
-        for buckets in arrays[1:]:
-            here += weights[buckets]
-        total[post[first]] = np.add.reduceat(here, first, axis=0, dtype=np.float64)
-    return total
+def _real(posts: Indices, buckets: Indices, nothing: int) -> tuple[Indices, Indices]:
+    some = np.flatnonzero(buckets != nothing)
+    return posts[some], buckets[some]
+
+
+def spoken_in(reading: Reading) -> dict[str, float]:
+    return dict(reading.language.probabilities) or {reading.language.code: 1.0}

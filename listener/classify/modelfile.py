@@ -1,4 +1,4 @@
-"""The classifier's files: `model.json` and `arrays.npz`, data only, with their digests and golden predictions in `meta.json`.
+"""The classifier's files: `model.json`, `senses.json` and `arrays.npz`, all data; digests and golden texts in `meta.json`.
 
 How they are read safely is the business of `listener.datafile`.
 """
@@ -11,15 +11,18 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from listener.classify.features import TOLD
+from listener.classify import gate, network
+from listener.classify.features import TOLD, width
 from listener.classify.ngrams import Parameters
+from listener.classify.senses import Senses, Tables
 from listener.datafile import Arrays, Shapes, bytes_of, decoded, digest_of, unpacked
 from listener.errors import ModelError
 from listener.types import LABELS, SYMPTOMS
 
-FORMAT = 1
-MODEL, ARRAYS, META = "model.json", "arrays.npz", "meta.json"
-_BITS = range(10, 19)
+FORMAT = 2
+MODEL, SENSES, ARRAYS, META = "model.json", "senses.json", "arrays.npz", "meta.json"
+_BITS = range(10, 18)
+_HIDDEN = range(1, 129)
 
 
 class Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -30,8 +33,12 @@ class Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     labels: tuple[str, ...]
     symptoms: tuple[str, ...]
     told: tuple[str, ...]
-    symptom_bits: int
-    symptom_floor: float
+    hidden: int
+    symptom_hidden: int
+    gate_floor: float  # the sum of word weights from which a post is judged though nothing was found in it
+    rarer: float  # taken from the log odds of chatter: a stream holds less of it than the posts learnt from
+    unfound: float  # taken besides where nothing was found: there even less
+    symptom_floor: float  # the symptom of a post less likely to be chatter is not asked
     calibration: dict[str, list[float]]
     seed: int
 
@@ -62,6 +69,7 @@ class Meta(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`meta.json`: digests of the files, where the model comes from and how good it is."""
 
     model: str
+    senses: str
     arrays: str
     data: str
     catalog: str
@@ -74,30 +82,32 @@ class Meta(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 def shapes(model: Model) -> Shapes:
     """Every array a model has, with the one shape and type it may have."""
-    half, single = np.dtype("<f2"), np.dtype("<f4")
-    kinds = len(model.symptoms) + 1
+    columns = width(model.parameters)
     return {
-        "hashed": ((model.parameters.buckets, len(LABELS)), half),
-        "named": ((len(TOLD), len(LABELS)), single),
-        "intercept": ((len(LABELS),), single),
-        "symptom_hashed": ((1 << model.symptom_bits, kinds), half),
-        "symptom_named": ((len(TOLD), kinds), single),
-        "symptom_intercept": ((kinds,), single),
+        "gate": ((1 << gate.BITS,), np.dtype("<f4")),
+        **network.shapes("", columns, model.hidden, len(LABELS)),
+        **network.shapes("symptom_", columns, model.symptom_hidden, len(model.symptoms) + 1),
     }
 
 
-def read(folder: Path) -> tuple[Model, Arrays, Meta, str]:
+def read(folder: Path) -> tuple[Model, Senses, Arrays, Meta, str]:
     """The parts of a model and its digest. Raises `ModelError` with one line that says which file is wrong, and how."""
     if not (folder / MODEL).is_file():
         raise ModelError(f"{folder}: no model here; make one with `listener train --out {folder}`")
-    model_bytes, arrays_bytes = bytes_of(folder / MODEL), bytes_of(folder / ARRAYS)
     meta = decoded(bytes_of(folder / META), Meta, folder / META)
-    for name, raw, wanted in ((MODEL, model_bytes, meta.model), (ARRAYS, arrays_bytes, meta.arrays)):
-        if digest_of(raw) != wanted:
+    raw = {name: bytes_of(folder / name) for name in (MODEL, SENSES, ARRAYS)}
+    for name, wanted in ((MODEL, meta.model), (SENSES, meta.senses), (ARRAYS, meta.arrays)):
+        if digest_of(raw[name]) != wanted:
             raise ModelError(f"{folder / name}: its content is not what {META} says (sha256 differs)")
-    model = decoded(model_bytes, Model, folder / MODEL)
+    model = decoded(raw[MODEL], Model, folder / MODEL)
     _check(model, folder / MODEL)
-    return model, unpacked(arrays_bytes, shapes(model), folder / ARRAYS), meta, digest_of(model_bytes + arrays_bytes)
+    tables = decoded(raw[SENSES], Tables, folder / SENSES)
+    try:
+        senses = Senses(tables)
+    except KeyError as error:
+        raise ModelError(f"{folder / SENSES}: no sense {error}") from error
+    arrays = unpacked(raw[ARRAYS], shapes(model), folder / ARRAYS)
+    return model, senses, arrays, meta, digest_of(b"".join(raw.values()))
 
 
 def _check(model: Model, path: Path) -> None:
@@ -108,7 +118,9 @@ def _check(model: Model, path: Path) -> None:
     if model.labels != LABELS or model.symptoms != SYMPTOMS or model.told != TOLD:
         raise ModelError(f"{path}: made for other labels or features than this program's; train the model again")
     made = model.parameters
-    if made.bits not in _BITS or model.symptom_bits not in _BITS or model.symptom_bits > made.bits:
-        raise ModelError(f"{path}: {made.bits} and {model.symptom_bits} bits of buckets are not sensible")
+    if made.bits not in _BITS or made.sense_bits not in _BITS:
+        raise ModelError(f"{path}: {made.bits} and {made.sense_bits} bits of buckets are not sensible")
+    if model.hidden not in _HIDDEN or model.symptom_hidden not in _HIDDEN:
+        raise ModelError(f"{path}: {model.hidden} and {model.symptom_hidden} hidden units are not sensible")
     if not 1 < made.shortest <= made.longest < 9:
         raise ModelError(f"{path}: n-grams of {made.shortest} to {made.longest} characters are not sensible")

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
-
-from listener.types import Floats
 
 Indices = NDArray[np.intp]
 Codes = NDArray[np.uint32]
@@ -23,16 +20,22 @@ _MIX = np.uint32(0x2C1B3C6D)
 class Parameters:
     """How features are made; stored with a model, because its weights mean nothing without them."""
 
-    bits: int = 17  # 2**bits buckets for n-grams
+    bits: int = 16  # 2**bits buckets for n-grams
+    sense_bits: int = 15  # and as many for rows of senses
     shortest: int = 2
     longest: int = 5
     stem: int = 5  # letters of a word that count as its stem
     word_scale: float = 1.0
-    told_scale: float = 0.15
+    sense_scale: float = 1.0
+    told_scale: float = 0.3
 
     @property
     def buckets(self) -> int:
         return 1 << self.bits
+
+    @property
+    def sense_buckets(self) -> int:
+        return 1 << self.sense_bits
 
 
 @dataclass(frozen=True)
@@ -46,27 +49,10 @@ class Grams:
     word_post: Indices
     nothing: int
 
-    @cached_property
-    def char_weight(self) -> Floats:
-        """1 / sqrt(n-grams) of each post: a long post shouts no louder than a short one."""
-        return self._weight(self.chars, self.char_post)
-
-    @cached_property
-    def word_weight(self) -> Floats:
-        return self._weight(self.words, self.word_post)
-
-    def _weight(self, grams: list[Indices], post: Indices) -> Floats:
-        some = sum(
-            (np.bincount(post[g != self.nothing], minlength=self.posts) for g in grams), np.zeros(self.posts, int)
-        )
-        return 1 / np.sqrt(np.maximum(some, 1))
-
 
 def grams(texts: Sequence[str], parameters: Parameters) -> Grams:
     """Hash every character n-gram that stays within a word (its borders included), every word, stem and row of them."""
-    padded = [f" {text} " for text in texts]
-    codes: Codes = np.frombuffer("".join(padded).encode("utf-32-le", "replace"), np.uint32)
-    post = np.repeat(np.arange(len(texts), dtype=np.intp), [len(text) for text in padded])
+    codes, post = _letters(texts)
     space = codes == 32
     before = np.cumsum(space)
     chars = []
@@ -83,6 +69,19 @@ def grams(texts: Sequence[str], parameters: Parameters) -> Grams:
         chars.append(made)
     words, word_post = _words(codes, space, post, parameters)
     return Grams(len(texts), chars, post, words, word_post, parameters.buckets)
+
+
+def word_grams(texts: Sequence[str], parameters: Parameters) -> tuple[list[Indices], Indices, int]:
+    """`words`, `word_post` and `nothing` of `grams` alone."""
+    codes, post = _letters(texts)
+    return *_words(codes, codes == 32, post, parameters), parameters.buckets
+
+
+def _letters(texts: Sequence[str]) -> tuple[Codes, Indices]:
+    """Code points of the texts in a row, each with a space at both ends, and the text each belongs to."""
+    padded = [f" {text} " for text in texts]
+    codes: Codes = np.frombuffer("".join(padded).encode("utf-32-le", "replace"), np.uint32)
+    return codes, np.repeat(np.arange(len(texts), dtype=np.intp), [len(text) for text in padded])
 
 
 def _words(

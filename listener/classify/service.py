@@ -9,6 +9,7 @@ from listener.types import UNNAMED, Match, Reading, RegionWeight
 
 INTERNET = "internet"  # the writer's connection, no provider named
 _EVIDENCE = 0.1  # a post less likely to be chatter is about no service unless it names one
+_SURELY = 0.5
 _ACCESS = frozenset({"isp", "telecom"})
 _RIVAL = 0.5  # a brand of another country counts beside the likeliest one from this share of its weight
 
@@ -18,7 +19,10 @@ def services_of(reading: Reading, chatter: float, regions: Sequence[RegionWeight
     weight = {r.region: r.weight for r in regions}
     named: dict[str, None] = {}
     lost = False
-    for names in _names_by_place(reading.matches):
+    told = [m for m in reading.matches if m.kind == "service"]
+    if not told and chatter >= _SURELY:  # an everyday word that is also a name: in chatter it is the name
+        told = [m for m in reading.matches if m.kind == "maybe"]
+    for names in _names_by_place(told):
         known = [catalog.services[name] for name in names if name in catalog.services]
         settled = _settled(known, weight)
         named.update(dict.fromkeys(settled))
@@ -34,12 +38,10 @@ def services_of(reading: Reading, chatter: float, regions: Sequence[RegionWeight
 
 def _names_by_place(matches: Sequence[Match]) -> list[list[str]]:
     """The services that each name in the text may stand for; "telekom" inside "telekom srbija" is no name of its own."""
-    services = [m for m in matches if m.kind == "service"]
     places: dict[tuple[int, int], list[str]] = {}
-    for match in services:
+    for match in matches:
         inside = any(
-            o.start <= match.start and match.end <= o.end and o.end - o.start > match.end - match.start
-            for o in services
+            o.start <= match.start and match.end <= o.end and o.end - o.start > match.end - match.start for o in matches
         )
         if not inside:
             same = places.setdefault((match.start, match.end), [])

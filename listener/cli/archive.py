@@ -14,7 +14,7 @@ import typer
 from listener.cli import show, wiring
 from listener.cli.wiring import ConfigOption, ModelOption
 from listener.errors import InputError
-from listener.types import LABELS, Dropped, Mention, Post, Transition
+from listener.types import LABELS, Dropped, Mention, Post, Score, Transition
 
 if TYPE_CHECKING:
     from listener.pipeline import Pipeline
@@ -100,12 +100,10 @@ def _answers(batch: list[Post | dict[str, Any]], pipeline: Pipeline, *, explain:
 def _record(post: Post, answer: Mention | Dropped, pipeline: Pipeline) -> dict[str, Any]:
     native = post.id.partition(":")[2]
     if isinstance(answer, Dropped):
+        judged = _judgement(answer.score or Score(tuple(float(label == "other") for label in LABELS)))
         return {
             "id": native,
-            "chatter": 0.0,
-            "label": "other",
-            "probabilities": {label: float(label == "other") for label in LABELS},
-            "symptom": None,
+            **judged,
             "services": [],
             "language": None,
             "regions": [],
@@ -115,15 +113,21 @@ def _record(post: Post, answer: Mention | Dropped, pipeline: Pipeline) -> dict[s
         }
     return {
         "id": native,
-        "chatter": round(answer.score.chatter, 4),
-        "label": answer.score.label,
-        "probabilities": {label: round(p, 4) for label, p in zip(LABELS, answer.score.probabilities, strict=True)},
-        "symptom": answer.score.symptom or None,
+        **_judgement(answer.score),
         "services": list(answer.services),
         "language": {"code": answer.language.code, "confidence": round(answer.language.confidence, 3)},
         "regions": [{"region": r.region, "weight": r.weight, "evidence": list(r.evidence)} for r in answer.regions],
         "matches": list(answer.matches),
         "model": pipeline.classifier.digest,
+    }
+
+
+def _judgement(score: Score) -> dict[str, Any]:
+    return {
+        "chatter": round(score.chatter, 4),
+        "label": score.label,
+        "probabilities": {label: round(p, 4) for label, p in zip(LABELS, score.probabilities, strict=True)},
+        "symptom": score.symptom or None,
     }
 
 

@@ -37,14 +37,23 @@ def train(
     workers: Annotated[int, typer.Option("--workers", min=1, help="Fits at once; default: the number of cores.")] = (
         os.cpu_count() or 1
     ),
+    thorough: Annotated[
+        bool,
+        typer.Option(
+            "--thorough", help="Also measure posts typed otherwise, and each language with its posts left out."
+        ),
+    ] = False,
     format: ReportOption = Report.table,
     config: ConfigOption = None,
 ) -> None:
     """Train the classifier and the language identifier from labelled posts, and say how good they are on posts not seen."""
+    from listener.training.scores import VIEWS
     from listener.training.train import train as run
 
     _, catalog = wiring.read(config)
-    scores = run(data or catalog.root / "labelled", out, catalog, seed=seed, workers=workers, progress=_say)
+    scores = run(
+        data or catalog.root / "labelled", out, catalog, seed=seed, thorough=thorough, workers=workers, progress=_say
+    )
     if format is Report.json:
         print(show.line(scores))
         return
@@ -52,6 +61,11 @@ def train(
     parts = {**scores["languages"], "all": scores["all"]}
     rows = [_row(name, figures) for name, figures in parts.items()]
     show.console().print(show.table("on posts not trained on", columns, rows, empty="nothing"))
+    if thorough:
+        heads = ("language", "left out: F1", *VIEWS, "services right")
+        others = [_typed(name, figures, scores["left_out"].get(name)) for name, figures in parts.items()]
+        title = "F1 without its posts, and F1 lost when typed otherwise"
+        show.console().print(show.table(title, heads, others, empty="nothing"))
     print(f"model written to {out}", file=sys.stderr)
 
 
@@ -67,6 +81,14 @@ def _row(name: str, figures: dict[str, Any]) -> tuple[str, ...]:
         f"{figures['f1_drop_ascii']:+.3f}" if "f1_drop_ascii" in figures else "",
         f"{figures['label_f1']:.3f}" if "label_f1" in figures else "",
     )
+
+
+def _typed(name: str, figures: dict[str, Any], left_out: dict[str, Any] | None) -> tuple[str, ...]:
+
+    drops = (
+        f"{figures[f'f1_drop_{view}']:+.3f}" for view in ("ascii", "other_alphabet", "one_slip", "unheard_service")
+    )
+    return name, f"{left_out['f1']:.3f}" if left_out else "", *drops, f"{figures['services']:.3f}"
 
 
 def evaluate(

@@ -18,20 +18,14 @@ from numpy.typing import NDArray
 
 from listener.datafile import Arrays, Shapes, bytes_of, decoded, digest_of, unpacked
 from listener.errors import ModelError
-from listener.text.chargrams import Windows, bucket, buckets, windows
+from listener.text.chargrams import Indices, Windows, bucket, buckets, windows
+from listener.text.scripts import SCRIPTS, Written, scripts_of
 from listener.types import Floats, Language
 
 FORMAT = 1
 SETTINGS, ARRAYS = "language.json", "language.npz"
-SCRIPTS = ("Latn", "Cyrl", "Grek")
 UNSURE = Language("und", 0.0)
 
-_RANGES = (
-    (0x41, 0x24F),
-    (0x400, 0x52F),
-    (0x370, 0x3FF),
-    (0x1F00, 0x1FFF),
-)  # Latin, Cyrillic, Greek, Greek with accents
 _TELLING = (("ѓќѕ", ("mk",)), ("ђћ", ("sr", "bs")), ("јљњџ", ("sr", "bs", "mk")), ("щъйюяь", ("bg",)))
 _FOREIGN = (("іїєґ", "uk"), ("ыэё", "ru"))
 _GROUPS = (frozenset({"sr", "hr", "bs", "cnr"}),)
@@ -40,7 +34,7 @@ _KNOWN = 0.4  # below this, a post is of no language we can name
 _DOUBTFUL = 0.7  # below this, langdetect's certainty about another language is believed
 _TOLD = 4  # how many probabilities are passed on
 _TRIALS = 3  # of langdetect; its own seven cost more than they tell
-_MASKED = re.compile(r"(?:<url>|@user|[\W_]|\b\d+\b)+")
+_WORD = re.compile(r"[^\W_]+")
 
 Single = NDArray[np.float32]
 
@@ -139,9 +133,7 @@ class Identifier:
         return self._familiar(windows([words_of(text) for text in texts], self.settings.longest))
 
     def _odds(self, found: Windows, bags: Sequence[str], written: Written, hints: Sequence[tuple[str, ...]]) -> Floats:
-        place = buckets(found, self.settings.bits)
-        here = sum((self.weights[b] for b in place[1:]), self.weights[place[0]])
-        logits = np.add.reduceat(here, found.first, axis=0, dtype=np.float64) * found.weight[:, None] + self.intercept
+        logits = _summed(found, buckets(found, self.settings.bits), self.weights) + self.intercept
         codes = self.settings.codes
         for row, declared in enumerate(hints):
             for hint in declared:
@@ -183,6 +175,17 @@ class Identifier:
             shares[code] = 0.1 * share
         total = sum(shares.values())
         return _by_group({code: share / total for code, share in shares.items()})
+
+
+def _summed(found: Windows, place: list[Indices], weights: Single) -> Floats:
+    """The weights of each text's n-grams, added up and scaled."""
+    from scipy import sparse
+
+    ends = np.append(found.first, len(found.codes)) * len(place)
+    row = np.repeat(found.weight, np.diff(ends)).astype(np.float32)
+    grams = sparse.csr_array((row, np.stack(place, axis=1).ravel(), ends), shape=(len(found.first), len(weights)))
+    made: Floats = (grams @ weights).astype(np.float64)
+    return made
 
 
 def _said(ranked: list[tuple[str, float]], script: str) -> Language:
@@ -241,39 +244,8 @@ def langdetected(bag: str) -> list[tuple[str, float]]:
 
 def words_of(text: str) -> str:
     """Lower-case words of a clean text with one space between; digits only where they stand for letters (4, 6, 8, 3)."""
-    return _MASKED.sub(" ", text.replace("İ", "i").lower()).strip()
-
-
-@dataclass(frozen=True)
-class Written:
-    """In what script each text of a batch is, and how many letters it has."""
-
-    names: list[str]
-    letters: NDArray[np.intp]
-    beyond_ascii: list[int]
-
-
-def scripts_of(found: Windows) -> Written:
-    """The commonest script of each text's letters; Latin when it has none."""
-    codes = found.codes
-    kind = _KIND[np.minimum(codes, len(_KIND) - 1)]
-    for code in set(codes[codes >= len(_KIND)].tolist()):
-        kind[codes == code] = len(SCRIPTS) + 1 if chr(code).isalpha() else 0
-    kinds = range(1, len(SCRIPTS) + 2)
-    count = np.stack([np.add.reduceat(kind == number, found.first, dtype=np.intp) for number in kinds], axis=1)
-    beyond = np.add.reduceat(codes > 127, found.first, dtype=np.intp)
-    names = [(*SCRIPTS, "Zyyy")[best] for best in count.argmax(axis=1).tolist()]
-    return Written(names, count.sum(axis=1), np.flatnonzero(beyond).tolist())
-
-
-def _kind(code: int) -> int:
-    """0 for what is no letter, 1 to 3 for those of `SCRIPTS`, 4 for any other letter."""
-    if not chr(code).isalpha():
-        return 0
-    return next((min(n, 2) + 1 for n, (low, high) in enumerate(_RANGES) if low <= code <= high), len(SCRIPTS) + 1)
-
-
-_KIND = np.array([_kind(code) for code in range(0x2000)], np.uint8)
+    plain = text.replace("İ", "i").replace("<url>", " ").replace("@user", " ").lower()
+    return " ".join(word for word in _WORD.findall(plain) if not word.isdecimal())
 
 
 def _telling(bag: str) -> tuple[str, ...]:

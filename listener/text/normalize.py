@@ -18,7 +18,6 @@ _HANDLE = re.compile(r"(?<!\w)@[\w.:-]+(?:@[\w.-]+)?")
 _WWW = re.compile(r"www\.", re.IGNORECASE)
 _RUN = re.compile(r"(\w)\1{2,}")
 _TWICE = re.compile(r"([a-z])\1+")
-_DIGRAPH = re.compile(r"([csz])h")
 _LEET = re.compile(r"(?<=[a-z])[34680](?=[a-z])|(?<=[a-z])[46](?![0-9])|(?<![a-z0-9])[468](?=[a-z]{2})")
 _MIXED = re.compile(r"[^\W\d_]+")
 _LATIN = re.compile(r"[A-Za-zÀ-ɏ]")
@@ -133,7 +132,8 @@ def skeleton(text: str) -> str:
         folded = _plain(text)
     if _HAS_LEET.search(folded):
         folded = _LEET.sub(_leet, folded)
-    if _TWICE.search(folded := _DIGRAPH.sub(r"\1", folded)):
+    folded = folded.replace("ch", "c").replace("sh", "s").replace("zh", "z")
+    if _TWICE.search(folded):
         folded = _TWICE.sub(r"\1", folded)
     return " ".join(folded.split())
 

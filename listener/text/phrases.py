@@ -15,14 +15,14 @@ from rapidfuzz import process
 from rapidfuzz.distance import OSA
 
 from listener.catalog import Catalog
-from listener.errors import ConfigError
+from listener.text.forms import Bundle, Pattern, compile_form, pattern_of, span_of
 from listener.text.normalize import skeleton
 from listener.types import Match
 
 WEAK = "weak"  # the kind of a match that would be trouble if a service were named
+MAYBE = "maybe"  # that of a name which is also an everyday word, where no trouble stands beside it
 _TROUBLE = frozenset({"trouble", "network", "block"})
 _NAMES = frozenset({"service", "network", "tech"})  # what shows that everyday words are meant of something online
-GAP = 2  # words that `~` may stand for
 _MEMO = 200_000  # misspelt words remembered; bounded, so that a flood of nonsense can't fill the memory
 
 
@@ -31,7 +31,7 @@ class Entry:
     """What a group of forms stands for.
 
     Without a service, network or tech word beside it a `needs_service` form of trouble is only `WEAK`, one of anything else
-    nothing; without trouble beside it a `needs_trouble` form is nothing.
+    nothing; without trouble beside it a `needs_trouble` form is only `MAYBE`.
     """
 
     kind: str
@@ -41,38 +41,6 @@ class Entry:
     excepted: tuple[str, ...] = ()
     needs_service: bool = False
     needs_trouble: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class _Step:
-    word: str
-    stem: bool
-    gap: bool  # up to GAP words may come before it
-
-    def fits(self, word: str) -> bool:
-        return word.startswith(self.word) if self.stem else word == self.word
-
-
-@dataclass(frozen=True, slots=True)
-class _Pattern:
-    """A form of an entry. The automaton looks for its steps `anchor` to `anchor + run`."""
-
-    steps: tuple[_Step, ...]
-    entry: int
-    excepts: bool
-    anchor: int
-    run: int
-
-    @property
-    def whole(self) -> bool:
-        """Whether nothing is left to compare where its literal stands."""
-        return self.run == len(self.steps)
-
-    @property
-    def literal(self) -> str:
-        """What to look for in a skeleton that has a space at both ends."""
-        steps = self.steps[self.anchor : self.anchor + self.run]
-        return " " + " ".join(step.word for step in steps) + ("" if steps[-1].stem else " ")
 
 
 class Matcher:
@@ -89,16 +57,13 @@ class Matcher:
         self._fuzzy = fuzzy or {}
         self._frequent = frequent
         self._near: dict[str, int] = {}
-        by_literal: dict[str, list[_Pattern]] = {}
+        by_literal: dict[str, list[Pattern]] = {}
         for number, entry in enumerate(self.entries):
             for excepts, forms in ((False, entry.forms), (True, entry.excepted)):
                 for form in forms:
-                    pattern = _pattern(compile_form(form), number, excepts=excepts)
+                    pattern = pattern_of(compile_form(form), number, excepts=excepts)
                     by_literal.setdefault(pattern.literal, []).append(pattern)
-        self._patterns = [
-            ([(p.entry, p.run, p.excepts) for p in found if p.whole], [p for p in found if not p.whole])
-            for found in by_literal.values()
-        ]
+        self._patterns = [Bundle.of(found) for found in by_literal.values()]
         self._automaton = AhoCorasick(list(by_literal), implementation=Implementation.DFA)
 
     def find(self, text: str) -> list[Match]:
@@ -110,12 +75,13 @@ class Matcher:
         excepted: list[tuple[int, int, int]] = []
         for literal, at, _ in self._automaton.find_matches_as_indexes(f" {text} ", overlapping=True):
             i = number_at[at]
-            whole, partly = self._patterns[literal]
-            spans = [(entry, i, i + run, excepts) for entry, run, excepts in whole]
-            for pattern in partly:
-                begin, end = _span(pattern, words, i)
-                if end >= 0:
-                    spans.append((pattern.entry, begin, end, pattern.excepts))
+            bundle = self._patterns[literal]
+            spans = [(entry, i, i + run, excepts) for entry, run, excepts in bundle.whole]
+            if bundle.partly and bundle.may_fit(words, i):
+                for pattern in bundle.partly:
+                    begin, end = span_of(pattern, words, i)
+                    if end >= 0:
+                        spans.append((pattern.entry, begin, end, pattern.excepts))
             for entry, begin, end, excepts in spans:
                 if excepts:
                     excepted.append((entry, begin, end))
@@ -138,15 +104,15 @@ class Matcher:
         near: list[tuple[int, int]] = []
         if trouble and self._fuzzy and "service" not in present:
             near = [(i, n) for i, word in enumerate(words) if (n := self._nearly(word)) >= 0]
-        if not trouble:
-            spans = [span for span in spans if not troubled[span[2]]]
-        named = bool(near) or any(kinds[n] in _NAMES and not vouched[n] for _, _, n in spans)
+        named = bool(near) or any(
+            kinds[n] in _NAMES and not vouched[n] and (trouble or not troubled[n]) for _, _, n in spans
+        )
         if not named:
             spans = [span for span in spans if not vouched[span[2]] or kinds[span[2]] == "trouble"]
         made = {}
         for i, end, n in spans:
             entry = self.entries[n]
-            kind = WEAK if vouched[n] and not named else entry.kind
+            kind = WEAK if vouched[n] and not named else MAYBE if troubled[n] and not trouble else entry.kind
             start, last = starts[i], starts[end - 1] + len(words[end - 1])
             made[start, last, kind, entry.name] = Match(
                 kind, entry.name, text[start:last], start, last, True, entry.symptom
@@ -168,69 +134,6 @@ class Matcher:
             if len(self._near) < _MEMO:
                 self._near[word] = number
         return number
-
-
-def compile_form(form: str) -> tuple[_Step, ...]:
-    """Fold a form of a data file to steps over the words of a skeleton. Raises `ConfigError` on an empty one."""
-    steps: list[_Step] = []
-    gap = False
-    for part in form.split():
-        if part == "~":
-            gap = True
-            continue
-        folded = skeleton(part.rstrip("*")).split()
-        for n, word in enumerate(folded):
-            last = n == len(folded) - 1
-            steps.append(_Step(word, stem=last and part.endswith("*"), gap=gap and n == 0))
-        gap = False
-    if not steps:
-        raise ConfigError(f"form {form!r} has no letters")
-    return tuple(steps)
-
-
-def _pattern(steps: tuple[_Step, ...], entry: int, *, excepts: bool) -> _Pattern:
-    """Anchor a form at its longest run of words without a gap; a stem ends a run."""
-    runs, start = [], 0
-    for k, step in enumerate(steps):
-        if k > start and (step.gap or steps[k - 1].stem):
-            runs.append((start, k))
-            start = k
-    runs.append((start, len(steps)))
-    anchor, end = max(runs, key=lambda run: sum(len(step.word) + 1 for step in steps[run[0] : run[1]]))
-    return _Pattern(steps, entry, excepts, anchor, end - anchor)
-
-
-def _span(pattern: _Pattern, words: list[str], i: int) -> tuple[int, int]:
-    """First word and word after the last when the anchored run stands at word i and the rest fits around it, else -1."""
-    end = _end(pattern.steps, pattern.anchor + pattern.run, words, i + pattern.run)
-    begin = _begin(pattern.steps, pattern.anchor, words, i) if end >= 0 else -1
-    return (begin, end) if begin >= 0 else (-1, -1)
-
-
-def _end(steps: Sequence[_Step], k: int, words: list[str], i: int) -> int:
-    """The word after the last one matched when steps[k:] fit from word i on, else -1."""
-    if k == len(steps):
-        return i
-    step = steps[k]
-    for skip in range(GAP + 1 if step.gap else 1):
-        if i + skip < len(words) and step.fits(words[i + skip]):
-            end = _end(steps, k + 1, words, i + skip + 1)
-            if end >= 0:
-                return end
-    return -1
-
-
-def _begin(steps: Sequence[_Step], k: int, words: list[str], i: int) -> int:
-    """The first word matched when steps[:k] fit before word i, else -1."""
-    if k == 0:
-        return i
-    for skip in range(GAP + 1 if steps[k].gap else 1):
-        at = i - 1 - skip
-        if at >= 0 and steps[k - 1].fits(words[at]):
-            begin = _begin(steps, k - 1, words, at)
-            if begin >= 0:
-                return begin
-    return -1
 
 
 def _starts(words: list[str]) -> list[int]:

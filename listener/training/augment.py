@@ -68,23 +68,23 @@ def other_alphabet(text: str, language: str, random: Random) -> str:
 _MASKED = re.compile(r"<url>|@user|[qwxy]")  # foreign words keep their letters, so such a post stays Latin
 
 
+def slipped(text: str, random: Random) -> str:
+    """One slip of the finger: a letter lost, doubled, swapped with the next one, or another in its place."""
+    places = [at for at, char in enumerate(text) if char.isalpha()]
+    if not places:
+        return text
+    at, slip = random.choice(places), random.randrange(4)
+    char, rest = text[at], text[at + 1 :]
+    if slip == 2 and rest:
+        return text[:at] + rest[0] + char + rest[1:]
+    return text[:at] + ("", char * 2, char, random.choice("aeiontrsk"))[slip] + rest
+
+
 def hurried(text: str, random: Random) -> str:
     """A slip of the finger or two, punctuation lost, capitals lost or locked."""
-    letters = list(text)
-    for _ in range(1 + len(letters) // 60):
-        at = random.randrange(len(letters))
-        if not letters[at].isalpha():
-            continue
-        slip = random.randrange(4)
-        if slip == 0:
-            letters[at] = ""
-        elif slip == 1:
-            letters[at] *= 2
-        elif slip == 2 and at + 1 < len(letters):
-            letters[at], letters[at + 1] = letters[at + 1], letters[at]
-        else:
-            letters[at] = random.choice("aeiontrsk")
-    made = "".join(letters)
+    made = text
+    for _ in range(1 + len(text) // 60):
+        made = slipped(made, random)
     if random.random() < 0.4:
         made = re.sub(r"[.,!;:…]+", " ", made)
     if random.random() < 0.2:

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from listener.catalog import Catalog
 from listener.classify.classifier import Classifier
 from listener.errors import InputError
-from listener.pipeline import is_gated
 from listener.text.language import Identifier
 from listener.text.phrases import matcher_of
 from listener.training.dataset import read
@@ -72,7 +71,7 @@ def evaluate(
     readings = read([row.text for row in rows], [row.id for row in rows], matcher_of(catalog), identifier)
     progress(f"{len(rows)} posts read")
     scores = [score for at in range(0, len(readings), 256) for score in classifier.score(readings[at : at + 256])]
-    passed = np.array([is_gated(reading.matches) for reading in readings])
+    passed = np.array(classifier.gate.passes([r.skeleton for r in readings], [r.matches for r in readings]))
     chatter = np.array([score.chatter for score in scores])
     truth = np.array([row.true for row in rows])
     made = {

@@ -1,109 +1,108 @@
-"""Fits the two linear heads: labels, with strength and class weights chosen by cross-validation and calibrated; symptoms."""
+"""Fits the networks of labels and symptoms: cross-fitted to know what they say of unseen posts, then calibrated by that."""
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import product
 from typing import Any
 
 import numpy as np
 from joblib import Parallel, delayed
 from numpy.typing import NDArray
 
-from listener.training.figures import macro_f1
-from listener.types import CHATTER, LABELS, Floats
+from listener.classify import gate
+from listener.classify.gate import Gate
+from listener.classify.network import Network, softmax
+from listener.classify.ngrams import Parameters
+from listener.types import Floats
 
-STRENGTHS = (4.0,)  # scikit-learn's C
-BALANCES = (0.0, 0.3)  # 0 = a post is a post; 1 = every label weighs the same
-ALTERED = 0.25  # weight of an altered copy beside the post it was made from
-_ROUNDS = 25  # passes over the posts: more of them fit the training posts better and others worse
+GATE_LOSS = 0.02  # of chatter, that the gate may keep from being judged
+_GATE_STRENGTH = 0.5  # scikit-learn's C
+ALTERED = 0.6  # weight of an altered copy beside the post it was made from
+_RARE = 5  # a column in fewer training posts than this is left out
+_DROPPED = 0.3  # of what is seen of a post, the share hidden in each pass, so that no one word decides
+_STEPS = 60  # at least so many, when posts are few
+_RATE = 4e-3  # Adam's learning rate
+_DECAY = 3e-3  # scikit-learn's alpha
 _STIFF = 1e-3  # pulls the calibration's shifts towards none
 
 Numbers = NDArray[np.intp]
-Weights = tuple[Floats, Floats]  # columns x classes, classes
 
 
-@contextmanager
-def stopping_early() -> Iterator[None]:
-    """Stopping before convergence is meant: see `_ROUNDS`. Around threads, never inside: warning filters are shared."""
-    from sklearn.exceptions import ConvergenceWarning
+@dataclass(frozen=True)
+class Options:
+    """Of one network. `balance`: 0 = a post is a post; 1 = every class weighs the same."""
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        yield
+    hidden: int
+    classes: int
+    balance: float
+    seed: int
+    passes: int = 3  # over the posts; more of them fit these posts better and others worse
+    batch: int = 1024  # smaller ones are slower, and better only where posts are few
 
 
 @dataclass(frozen=True)
 class Head:
-    """A calibrated linear model, and what models like it say of posts they did not see."""
+    """A calibrated network, and what networks like it say of posts they did not see."""
 
-    weights: Floats
-    intercept: Floats
+    network: Network
     unseen: Floats  # probabilities, a row a post; calibrated without the post's own fold
-    folds: list[Weights]  # the uncalibrated models of the folds
-    chosen: dict[str, float]
+    folds: list[Network]  # uncalibrated
     scale: float
-    shift: list[float]
+    shift: Floats
 
 
-def fit_labels(
-    plain: Any, altered: Any, target: Numbers, folds: Numbers, seed: int, workers: int, progress: Callable[[str], None]
-) -> Head:
-    """Choose strength and class weights by the unseen posts, then fit on everything."""
-    best: tuple[float, Head] | None = None
-    for strength, balance in product(STRENGTHS, BALANCES):
-        made = _cross_fitted(plain, altered, target, folds, len(LABELS), (strength, balance, seed), workers)
-        logits = _unseen_logits(plain, folds, made)
-        unseen = _calibrated_across(logits, target, folds)
-        worth = -_loss(unseen, target) - _chatter_loss(unseen, target)
-        progress(
-            f"strength {strength:g}, balance {balance:g}: {macro_f1(target, unseen.argmax(1), len(LABELS))[0]:.3f}"
-        )
-        if best is None or worth > best[0]:
-            scale, shift = calibrate(logits, target)
-            chosen = {"strength": strength, "balance": balance}
-            best = worth, Head(np.zeros(0), np.zeros(0), unseen, made, chosen, scale, shift.tolist())
-    assert best is not None
-    head = best[1]
-    everything = np.arange(len(target))
-    weights, intercept = _linear(
-        plain, altered, target, everything, len(LABELS), (head.chosen["strength"], head.chosen["balance"], seed)
+def fit_head(plain: Any, altered: Any, target: Numbers, folds: Numbers, options: Options, workers: int) -> Head:
+    """`plain` and `altered` are two views of the same posts, rows of `features.matrix`."""
+    parts = [np.flatnonzero(folds != fold) for fold in range(int(folds.max()) + 1)] + [np.arange(len(target))]
+    made: list[Network] = Parallel(n_jobs=workers)(
+        delayed(fit_network)(plain, altered, target, rows, options) for rows in parts
     )
-    shift = np.array(head.shift)
-    return Head(
-        weights * head.scale,
-        intercept * head.scale + shift,
-        head.unseen,
-        head.folds,
-        head.chosen,
-        head.scale,
-        head.shift,
-    )
-
-
-def fit_symptoms(
-    plain: Any, altered: Any, target: Numbers, classes: int, folds: Numbers, seed: int, workers: int
-) -> Head:
-    """The head that names the symptom of chatter; class 0 is "does not say". Rare symptoms weigh as much as common ones."""
-    options = (10.0, 1.0, seed)
-    made = _cross_fitted(plain, altered, target, folds, classes, options, workers)
     logits = _unseen_logits(plain, folds, made)
-    weights, intercept = _linear(plain, altered, target, np.arange(len(target)), classes, options)
-    return Head(weights, intercept, softmax(logits), made, {}, 1.0, [0.0] * classes)
+    scale, shift = calibrate(logits, target)
+    final = made[-1]
+    network = Network(
+        final.inward,
+        final.threshold,
+        (final.outward * scale).astype(np.float32),
+        (final.bias * scale + shift).astype(np.float32),
+    )
+    return Head(network, _calibrated_across(logits, target, folds), made[:-1], scale, shift)
+
+
+def fit_gate(
+    skeletons: Sequence[str],
+    found: NDArray[np.bool_],
+    chatter: NDArray[np.bool_],
+    parameters: Parameters,
+    folds: Numbers,
+) -> tuple[Gate, NDArray[np.bool_]]:
+    """Weights of words, and the floor that all but `GATE_LOSS` of chatter passes; which posts pass unseen."""
+    from scipy import sparse
+    from sklearn.linear_model import LogisticRegression
+
+    rows, columns = gate.cells(skeletons, parameters)
+    shape = len(skeletons), 1 << gate.BITS
+    matrix = sparse.coo_array((np.ones(len(rows), np.float32), (rows, columns)), shape).tocsr()
+
+    def fitted(at: Numbers) -> Any:
+        return LogisticRegression(C=_GATE_STRENGTH, max_iter=300).fit(matrix[at], chatter[at])
+
+    sums = np.zeros(len(skeletons))
+    for fold in range(int(folds.max()) + 1):
+        here = np.flatnonzero(folds == fold)
+        if len(here):
+            sums[here] = matrix[here] @ fitted(np.flatnonzero(folds != fold)).coef_[0]
+    hidden = np.sort(sums[chatter & ~found])
+    lost = int(GATE_LOSS * chatter.sum())
+    floor = float(hidden[min(lost, len(hidden) - 1)]) if len(hidden) else 0.0
+    weights = fitted(np.arange(len(skeletons))).coef_[0]
+    return Gate.of(weights, floor, parameters), found | (sums >= floor)
 
 
 def unseen_probabilities(matrix: Any, folds: Numbers, head: Head) -> Floats:
-    """What the models of the folds say of another view of the same posts."""
-    return softmax(_unseen_logits(matrix, folds, head.folds) * head.scale + np.array(head.shift))
-
-
-def softmax(logits: Floats) -> Floats:
-    odds: Floats = np.exp(logits - logits.max(axis=1, keepdims=True))
-    odds /= odds.sum(axis=1, keepdims=True)
-    return odds
+    """What the networks of the folds say of another view of the same posts."""
+    return softmax(_unseen_logits(matrix, folds, head.folds) * head.scale + head.shift)
 
 
 def calibrate(logits: Floats, target: Numbers) -> tuple[float, Floats]:
@@ -137,57 +136,36 @@ def _loss(odds: Floats, target: Numbers) -> float:
     return float(-np.log(np.maximum(odds[np.arange(len(target)), target], 1e-12)).mean())
 
 
-def _chatter_loss(odds: Floats, target: Numbers) -> float:
-    inside = np.array([label in CHATTER for label in LABELS])
-    chatter = np.clip(odds[:, inside].sum(axis=1), 1e-9, 1 - 1e-9)
-    return float(-np.where(inside[target], np.log(chatter), np.log(1 - chatter)).mean())
-
-
-def _cross_fitted(
-    plain: Any,
-    altered: Any,
-    target: Numbers,
-    folds: Numbers,
-    classes: int,
-    options: tuple[float, float, int],
-    workers: int,
-) -> list[Weights]:
-    made: Sequence[Weights] = Parallel(n_jobs=workers, prefer="threads")(
-        delayed(_linear)(plain, altered, target, np.flatnonzero(folds != fold), classes, options)
-        for fold in range(int(folds.max()) + 1)
-    )
-    return list(made)
-
-
-def _unseen_logits(matrix: Any, folds: Numbers, models: Sequence[Weights]) -> Floats:
-    made = np.zeros((matrix.shape[0], len(models[0][1])))
-    for fold, (weights, intercept) in enumerate(models):
+def _unseen_logits(matrix: Any, folds: Numbers, networks: list[Network]) -> Floats:
+    made = np.zeros((matrix.shape[0], len(networks[0].bias)))
+    for fold, network in enumerate(networks):
         here = np.flatnonzero(folds == fold)
-        made[here] = matrix[here] @ weights + intercept
+        if len(here):
+            made[here] = network.logits(matrix[here])
     return made
 
 
-def _linear(
-    plain: Any, altered: Any, target: Numbers, rows: Numbers, classes: int, options: tuple[float, float, int]
-) -> Weights:
-    """Multinomial logistic regression on some rows and their altered copies. A class that is not there stays unlikely."""
+def fit_network(plain: Any, altered: Any, target: Numbers, rows: Numbers, options: Options) -> Network:
+    """A multilayer perceptron on some rows and their altered copies, part of what it sees hidden in every pass."""
     from scipy import sparse
-    from sklearn.linear_model import LogisticRegression
+    from sklearn.neural_network import MLPClassifier
 
-    strength, balance, seed = options
-    matrix, wanted, weight = plain[rows], target[rows], np.ones(len(rows))
-    count = np.maximum(np.bincount(wanted, minlength=classes), 1)
-    if altered is not None:
-        matrix = sparse.vstack([matrix, altered[rows]], format="csr")
-        wanted, weight = np.tile(wanted, 2), np.concatenate([weight, np.full(len(rows), ALTERED)])
-    weight = weight * ((count.mean() / count) ** balance)[wanted]
-    made = np.zeros((matrix.shape[1], classes)), np.full(classes, -10.0)
-    if len(np.unique(wanted)) < 2:
-        return made
-    model = LogisticRegression(C=strength, solver="saga", max_iter=_ROUNDS, tol=1e-3, random_state=seed)
-    model.fit(matrix.astype(np.float32), wanted, sample_weight=weight)
-    if len(model.classes_) == 2:
-        made[0][:, model.classes_[1]], made[1][model.classes_] = model.coef_[0], (0.0, model.intercept_[0])
-    else:
-        made[0][:, model.classes_], made[1][model.classes_] = model.coef_.T, model.intercept_
-    return made
+    seen = np.flatnonzero(np.bincount(plain[rows].indices, minlength=plain.shape[1]) >= min(_RARE, len(rows) // 20))
+    matrix = sparse.vstack([plain[rows][:, seen], altered[rows][:, seen]], format="csr")
+    wanted = np.tile(target[rows], 2)
+    count = np.maximum(np.bincount(target[rows], minlength=options.classes), 1)
+    weight = np.repeat([1.0, ALTERED], len(rows)) * ((count.mean() / count) ** options.balance)[wanted]
+    batch = min(options.batch, len(wanted))
+    model = MLPClassifier(
+        (options.hidden,), alpha=_DECAY, batch_size=batch, learning_rate_init=_RATE, random_state=options.seed
+    )
+    random = np.random.default_rng(options.seed)
+    for _ in range(max(options.passes, -(-_STEPS * batch // len(wanted)))):
+        part = matrix.copy()
+        part.data *= (random.random(len(part.data), np.float32) >= _DROPPED) / np.float32(1 - _DROPPED)
+        model.partial_fit(part, wanted, classes=np.arange(options.classes), sample_weight=weight)
+    inward = np.zeros((plain.shape[1], options.hidden), np.float32)
+    inward[seen] = model.coefs_[0]
+    return Network(
+        inward, *(part.astype(np.float32) for part in (model.intercepts_[0], model.coefs_[1], model.intercepts_[1]))
+    )

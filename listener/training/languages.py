@@ -15,14 +15,15 @@ from numpy.typing import NDArray
 
 from listener.datafile import digest_of, packed
 from listener.text.chargrams import bucket, buckets, windows
-from listener.text.language import FORMAT, Identifier, Settings, scripts_of, words_of
+from listener.text.language import FORMAT, Identifier, Settings, words_of
+from listener.text.scripts import scripts_of
 from listener.text.normalize import clean
 from listener.training.augment import ascii_form, clipped, other_alphabet
 from listener.training.dataset import Labelled
 from listener.types import Floats
 
 BITS, LONGEST, SEEN_BITS = 16, 4, 18
-STRENGTH = 1.0  # of the linear support vector machine, scikit-learn's C
+_DECAY, _PASSES = 3e-7, 4  # linear support vector machine by averaged descent: as good as liblinear, much faster
 SURE = 0.8
 STRANGEST = 0.03  # the share of unseen posts of our own languages that may be taken for strange
 _USED = 0.01  # a script in fewer posts of a language than this is an accident
@@ -109,7 +110,7 @@ def fit(rows: Sequence[Labelled], folds: NDArray[np.intp], seed: int, workers: i
     target = np.array([codes.index(row.language) for row in rows])
     count = int(folds.max()) + 1
     parts = [np.flatnonzero(folds[seen.owner] != fold) for fold in range(count)] + [np.arange(len(seen.texts))]
-    models = Parallel(n_jobs=workers)(  # processes: liblinear draws from one random state that threads would share
+    models = Parallel(n_jobs=workers)(
         delayed(_linear)(seen.matrix[part], target[seen.owner[part]], len(codes), seed) for part in parts
     )
     held = [(np.flatnonzero(folds == fold), weights) for fold, weights in enumerate(models[:-1])]
@@ -160,9 +161,11 @@ def fit(rows: Sequence[Labelled], folds: NDArray[np.intp], seed: int, workers: i
 
 
 def _linear(matrix: Any, target: NDArray[np.intp], classes: int, seed: int) -> tuple[Floats, Floats]:
-    from sklearn.svm import LinearSVC
+    from sklearn.linear_model import SGDClassifier
 
-    model = LinearSVC(C=STRENGTH, class_weight="balanced", random_state=seed, max_iter=3000).fit(matrix, target)
+    model = SGDClassifier(
+        alpha=_DECAY, average=True, max_iter=_PASSES, tol=None, class_weight="balanced", random_state=seed
+    ).fit(matrix, target)
     weights, intercept = np.zeros((matrix.shape[1], classes)), np.full(classes, -1.0)
     if len(model.classes_) == 2:
         pair = np.array([[-1.0], [1.0]])

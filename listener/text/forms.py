@@ -1,0 +1,150 @@
+"""Forms of data files, compiled to steps over the words of a skeleton: `*` ends a stem, `~` stands for up to two words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+
+from listener.errors import ConfigError
+from listener.text.normalize import skeleton
+
+GAP = 2  # words that `~` may stand for
+_BEGINNING = 3  # letters
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    word: str
+    stem: bool
+    gap: bool  # up to GAP words may come before it
+
+    def fits(self, word: str) -> bool:
+        return word.startswith(self.word) if self.stem else word == self.word
+
+
+@dataclass(frozen=True, slots=True)
+class Pattern:
+    """A form of an entry. The automaton looks for its steps `anchor` to `anchor + run`."""
+
+    steps: tuple[Step, ...]
+    entry: int
+    excepts: bool
+    anchor: int
+    run: int
+
+    @property
+    def whole(self) -> bool:
+        """Whether nothing is left to compare where its literal stands."""
+        return self.run == len(self.steps)
+
+    @property
+    def neighbour(self) -> str:
+        """How the word beside the run begins; empty when that can't be told from a few letters."""
+        step = self.steps[self.anchor - 1 if self.anchor else self.run]
+        return "" if step.stem and len(step.word) < _BEGINNING else step.word[:_BEGINNING]
+
+    @property
+    def literal(self) -> str:
+        """What to look for in a skeleton that has a space at both ends."""
+        steps = self.steps[self.anchor : self.anchor + self.run]
+        return " " + " ".join(step.word for step in steps) + ("" if steps[-1].stem else " ")
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """The patterns of one literal: those that it is the whole of, and those that need more words beside it."""
+
+    whole: tuple[tuple[int, int, bool], ...]  # entry, run, excepts
+    partly: tuple[Pattern, ...]
+    beside: frozenset[str]  # how the words begin that stand next to the literal in `partly`
+    reach: int  # words after the literal's first in which they may stand
+
+    @classmethod
+    def of(cls, patterns: Sequence[Pattern]) -> Bundle:
+        partly = tuple(pattern for pattern in patterns if not pattern.whole)
+        beside = frozenset(pattern.neighbour for pattern in partly)
+        return cls(
+            whole=tuple((p.entry, p.run, p.excepts) for p in patterns if p.whole),
+            partly=partly,
+            beside=frozenset() if "" in beside else beside,
+            reach=max((p.run for p in partly), default=0) + GAP + 1,
+        )
+
+    def may_fit(self, words: list[str], i: int) -> bool:
+        """A quick no: dozens of patterns may share a literal, and hardly ever fits one."""
+        if not self.beside:
+            return True
+        near = words[max(i - GAP - 1, 0) : i + self.reach]
+        return any(word[:_BEGINNING] in self.beside for word in near)
+
+
+def compile_form(form: str) -> tuple[Step, ...]:
+    """Fold a form of a data file to steps over the words of a skeleton. Raises `ConfigError` on an empty one."""
+    steps: list[Step] = []
+    gap = False
+    for part in form.split():
+        if part == "~":
+            gap = True
+            continue
+        folded = _folded(part.rstrip("*"))
+        for n, word in enumerate(folded):
+            last = n == len(folded) - 1
+            steps.append(Step(word, stem=last and part.endswith("*"), gap=gap and n == 0))
+        gap = False
+    if not steps:
+        raise ConfigError(f"form {form!r} has no letters")
+    return tuple(steps)
+
+
+@cache
+def _folded(part: str) -> tuple[str, ...]:
+    """The few words that most forms are made of are folded once."""
+    return tuple(skeleton(part).split())
+
+
+def pattern_of(steps: tuple[Step, ...], entry: int, *, excepts: bool) -> Pattern:
+    """Anchor a form at its longest run of words without a gap; a stem ends a run."""
+    runs, start = [], 0
+    for k, step in enumerate(steps):
+        if k > start and (step.gap or steps[k - 1].stem):
+            runs.append((start, k))
+            start = k
+    runs.append((start, len(steps)))
+    if len(runs) == 1:
+        return Pattern(steps, entry, excepts, 0, len(steps))
+    anchor, end = max(runs, key=lambda run: sum(len(step.word) + 1 for step in steps[run[0] : run[1]]))
+    return Pattern(steps, entry, excepts, anchor, end - anchor)
+
+
+def span_of(pattern: Pattern, words: list[str], i: int) -> tuple[int, int]:
+    """First word and word after the last when the anchored run stands at word i and the rest fits around it, else -1."""
+    end = _end(pattern.steps, pattern.anchor + pattern.run, words, i + pattern.run)
+    begin = _begin(pattern.steps, pattern.anchor, words, i) if end >= 0 else -1
+    return (begin, end) if begin >= 0 else (-1, -1)
+
+
+def _end(steps: Sequence[Step], k: int, words: list[str], i: int) -> int:
+    """The word after the last one matched when steps[k:] fit from word i on, else -1."""
+    if k == len(steps):
+        return i
+    step = steps[k]
+    for skip in range(GAP + 1 if step.gap else 1):
+        if i + skip < len(words) and step.fits(words[i + skip]):
+            end = _end(steps, k + 1, words, i + skip + 1)
+            if end >= 0:
+                return end
+    return -1
+
+
+def _begin(steps: Sequence[Step], k: int, words: list[str], i: int) -> int:
+    """The first word matched when steps[:k] fit before word i, else -1."""
+    if k == 0:
+        return i
+    for skip in range(GAP + 1 if steps[k].gap else 1):
+        at = i - 1 - skip
+        if at >= 0 and steps[k - 1].fits(words[at]):
+            begin = _begin(steps, k - 1, words, at)
+            if begin >= 0:
+                return begin
+    return -1
