@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from listener.datafile import digest_of, packed
 from listener.text.chargrams import bucket, buckets, windows
 from listener.text.language import FORMAT, Identifier, Settings, words_of
-from listener.text.scripts import scripts_of
 from listener.text.normalize import clean
+from listener.text.scripts import scripts_of
 from listener.training.augment import ascii_form, clipped, other_alphabet
 from listener.training.dataset import Labelled
 from listener.types import Floats
