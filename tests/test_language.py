@@ -54,6 +54,12 @@ def test_serbian_croatian_and_bosnian_share_the_probability(identifier: Identifi
     assert sum(shares[code] for code in SERBIAN & shares.keys()) > 0.8
 
 
+@pytest.mark.parametrize("text", ["jel i vama steka net veceras", "nista ne radi danas", "dobro jutro ljudi"])
+def test_a_short_post_is_never_surely_of_one_of_the_three(identifier: Identifier, text: str) -> None:
+    shares = dict(one(identifier, text).probabilities)
+    assert max(shares[code] for code in SERBIAN & shares.keys()) < 0.95
+
+
 @pytest.mark.parametrize(
     ("text", "code"),
     [

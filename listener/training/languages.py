@@ -23,7 +23,7 @@ from listener.training.dataset import Labelled
 from listener.types import Floats
 
 BITS, LONGEST, SEEN_BITS = 16, 4, 18
-_DECAY, _PASSES = 3e-7, 4  # linear support vector machine by averaged descent: as good as liblinear, much faster
+_DECAY, _PASSES = 3e-7, 3  # linear support vector machine by averaged descent: as good as liblinear, much faster
 SURE = 0.8
 STRANGEST = 0.03  # the share of unseen posts of our own languages that may be taken for strange
 _USED = 0.01  # a script in fewer posts of a language than this is an accident
@@ -188,7 +188,7 @@ def _temperature(held: Sequence[tuple[Floats, NDArray[np.intp]]]) -> float:
         total = top + np.log(np.exp(logits - top[:, None]).sum(axis=1))
         return float(np.mean(total - logits[np.arange(len(target)), target]))
 
-    scales: list[float] = np.geomspace(1, 16, 41).tolist()
+    scales: list[float] = np.geomspace(1 / 32, 16, 61).tolist()
     return min(scales, key=loss)
 
 

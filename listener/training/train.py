@@ -32,7 +32,7 @@ from listener.types import LABELS, SYMPTOMS, UNNAMED, Reading
 
 FOLDS = 4
 PARAMETERS = Parameters(sense_scale=1.5)
-HIDDEN, SYMPTOM_HIDDEN = 48, 24
+HIDDEN, SYMPTOM_HIDDEN = 40, 24
 RARER, UNFOUND = 0.8, 2.0  # log odds: the shift from our posts to a stream, see models/README.md
 _UNHEARD = 0.5  # of the altered copies name a service that no catalog has
 SYMPTOM_FLOOR = 0.2  # the symptom of a post less likely to be chatter is not asked
@@ -77,7 +77,7 @@ def train(
     progress("labels")
     at = np.flatnonzero(material.chatter)
     target = symptom_target([rows[i] for i in at.tolist()])
-    symptom_options = Options(SYMPTOM_HIDDEN, len(SYMPTOMS) + 1, 0.5, seed, passes=6, batch=512)
+    symptom_options = Options(SYMPTOM_HIDDEN, len(SYMPTOMS) + 1, 0.5, seed, passes=4, batch=512)
     symptoms = fit_head(plain[at], altered[at], target, folds[at], symptom_options, workers)
     progress("symptoms")
     views = {name: features.matrix(readings, PARAMETERS, senses) for name, readings in material.views.items()}
