@@ -24,7 +24,7 @@ from listener.types import Floats
 
 BITS, LONGEST, SEEN_BITS = 16, 4, 18
 _DECAY, _PASSES = 3e-7, 3  # linear support vector machine by averaged descent: as good as liblinear, much faster
-SURE = 0.8
+SURE = 0.5
 STRANGEST = 0.03  # the share of unseen posts of our own languages that may be taken for strange
 _USED = 0.01  # a script in fewer posts of a language than this is an accident
 

@@ -36,7 +36,8 @@ def pipeline() -> Pipeline:
 @pytest.fixture(scope="module")
 def matching(pipeline: Pipeline) -> list[Post]:
     """Posts of all languages in which something is found."""
-    lines = [line for path in sorted((ROOT / "data" / "labelled").glob("*.jsonl")) for line in path.open()]
+    paths = sorted((ROOT / "data" / "labelled").glob("*.jsonl"))
+    lines = [line for path in paths for line in path.read_text("utf-8").splitlines()]
     texts = [json.loads(line)["text"] for line in lines[:: max(1, len(lines) // 12_000)]]
     found = [text for text in texts if is_found(pipeline.matcher.find(skeleton(text)))]
     return [post(text, id=f"test:{n}") for n, text in enumerate(found)]
