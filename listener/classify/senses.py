@@ -17,7 +17,7 @@ SERVICE, PLACE = "S", "P"  # the skeleton is lower case, so a capital can't be m
 _FALLBACK = "en"  # English words are at home in every language here
 _FALLBACK_LETTERS = 4  # shorter ones mean something else too often
 _SPOKEN = 0.15  # probability from which a language's words are looked up
-_SHORTEST_STEM = 3
+SHORTEST_STEM = 3
 _MEMO = 100_000  # words remembered; bounded, so that a flood of nonsense can't fill the memory
 
 Word = tuple[int, ...]  # the senses of one word, by number, "not" first
@@ -87,7 +87,7 @@ class _Language(msgspec.Struct, frozen=True):
         """The word itself, else its longest stem; endings and insides add to either."""
         found = self.words.get(word)
         if found is None:
-            cuts = range(len(word), _SHORTEST_STEM - 1, -1)
+            cuts = range(len(word), SHORTEST_STEM - 1, -1)
             found = next((self.stems[word[:cut]] for cut in cuts if word[:cut] in self.stems), ())
         more = {n for cut in range(1, len(word)) for n in self.endings.get(word[cut:], ())}
         more |= {n for inside, senses in self.insides.items() if inside in word[1:-1] for n in senses}

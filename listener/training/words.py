@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections import defaultdict
 from pathlib import Path
 
-from listener.classify.senses import NOT, Forms, Tables
+from listener.classify.senses import NOT, SHORTEST_STEM, Forms, Tables
 from listener.errors import InputError
 from listener.text.normalize import skeleton
 
 INVENTORY = "senses.tsv"
-_SHORTEST_STEM = 3
 
 
 def load(folder: Path) -> Tables:
@@ -48,7 +47,7 @@ def _forms(path: Path, names: set[str]) -> Forms:
         for form in forms.split():
             folded = skeleton(form.strip("*"))
             stem = form.endswith("*") and not form.startswith("*")
-            if not folded or " " in folded or (stem and len(folded) < _SHORTEST_STEM):
+            if not folded or " " in folded or (stem and len(folded) < SHORTEST_STEM):
                 raise InputError(f"{where}: {form!r} is no single word, or too short a stem")
             kind = 3 if form.startswith("*") and form.endswith("*") else 2 if form.startswith("*") else int(stem)
             found[kind][folded].update(senses)
