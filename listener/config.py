@@ -18,7 +18,7 @@ from typing import Any
 import platformdirs
 
 from listener.errors import ConfigError
-from listener.kinds import convert, option
+from listener.kinds import Secret, convert, option
 
 DEFAULT_FILE = Path("listener.toml")
 
@@ -114,7 +114,7 @@ def load(path: Path | None = None, environ: Mapping[str, str] | None = None) -> 
         except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
             raise ConfigError(f"{path}: {error}") from error
     where = str(path or "config")
-    tables = {kind: tuple(_named(table.pop(kind, []), kind, where)) for kind in ("source", "channel")}
+    tables = {kind: tuple(_named(table.pop(kind, []), kind, where, environ)) for kind in ("source", "channel")}
     _override(table, environ)
     config = convert(table, Config, where)
     return Config(
@@ -125,7 +125,7 @@ def load(path: Path | None = None, environ: Mapping[str, str] | None = None) -> 
     )
 
 
-def _named(rows: Any, kind: str, where: str) -> list[Table]:
+def _named(rows: Any, kind: str, where: str, environ: Mapping[str, str]) -> list[Table]:
     if not isinstance(rows, list):
         raise ConfigError(f"{where}: write [[{kind}]] in double brackets: there may be several")
     made = []
@@ -133,10 +133,28 @@ def _named(rows: Any, kind: str, where: str) -> list[Table]:
         rest = dict(row)
         own = {key: rest.pop(key) for key in ("kind", "name", "enabled") if key in rest}
         own.setdefault("name", f"{own.get('kind', kind)}-{i + 1}")
-        made.append(convert({**own, "options": rest}, Table, f"{where}: {kind}[{i}]"))
+        options = {key: _secret(value, f"{where}: {kind}[{i}]: {key}", environ) for key, value in rest.items()}
+        made.append(convert({**own, "options": options}, Table, f"{where}: {kind}[{i}]"))
     if len({t.name for t in made}) < len(made):
         raise ConfigError(f"{where}: two {kind}s have the same name; a name is where its cursor and health are kept")
     return made
+
+
+def _secret(value: Any, where: str, environ: Mapping[str, str]) -> Any:
+    """`{env = "NAME"}` and `{file = "PATH"}` stand for a secret kept there; anything else stays as it is."""
+    if not isinstance(value, dict) or len(value) != 1:
+        return value
+    ((place, name),) = value.items()
+    if place == "env" and isinstance(name, str):
+        if name not in environ:
+            raise ConfigError(f"{where}: the environment has no {name}")
+        return Secret(environ[name].strip())
+    if place == "file" and isinstance(name, str):
+        try:
+            return Secret(Path(name).read_text(encoding="utf-8").strip())
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{where}: {error}") from error
+    return value
 
 
 def _override(table: dict[str, Any], environ: Mapping[str, str]) -> None:

@@ -7,6 +7,7 @@ default and a one-line meaning (`option(default, "meaning")`), and one verb.
 from __future__ import annotations
 
 import difflib
+import hmac
 import importlib
 import pkgutil
 import re
@@ -25,6 +26,34 @@ T = TypeVar("T")
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|w)")
 _SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+
+
+class Secret:
+    """A token or a key. It is shown nowhere: only `reveal` tells it.
+
+    >>> Secret("abc"), f"{Secret('abc')}", bool(Secret(""))
+    (Secret(...), 'Secret(...)', False)
+    """
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def reveal(self) -> str:
+        return self._text
+
+    def __bool__(self) -> bool:
+        return bool(self._text)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and hmac.compare_digest(other._text.encode(), self._text.encode())
+
+    def __hash__(self) -> int:
+        return hash(self._text)
+
+    def __repr__(self) -> str:
+        return "Secret(...)" if self._text else "Secret()"
 
 
 def option(default: Any, meaning: str) -> Any:
@@ -105,6 +134,11 @@ def _value(value: Any, hint: Any, where: str) -> Any:
         if not isinstance(value, Mapping):
             raise ConfigError(f"{where}: expected a table, got {value!r}")
         return convert(value, hint, where)
+    if hint is Secret:
+        if not isinstance(value, Secret):
+            shape = 'write {env = "NAME"} or {file = "PATH"}'
+            raise ConfigError(f"{where}: a secret does not stand in the config itself; {shape}")
+        return value
     if hint is timedelta or hint == timedelta | None:
         try:
             return duration(value)

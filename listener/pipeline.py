@@ -30,6 +30,7 @@ from listener.text.language import Identifier
 from listener.text.normalize import Normalized, cluster_of, normalize, skeleton
 from listener.text.phrases import Matcher, matcher_of
 from listener.types import (
+    LABELS,
     Baseline,
     Dropped,
     DropReason,
@@ -41,6 +42,7 @@ from listener.types import (
     Point,
     Post,
     Reading,
+    Score,
     Transition,
 )
 
@@ -79,7 +81,9 @@ class Pipeline:
         """One answer per post, in order. Language, score and regions are worked out only for posts that pass the gate."""
         texts = [normalize(post.text) for post in posts]
         found = [self.matcher.find(text.skeleton) for text in texts]
-        passed = np.flatnonzero(self.classifier.gate.passes([text.skeleton for text in texts], found)).tolist()
+        gate = self.classifier.gate.passes([text.skeleton for text in texts], found)
+        told = [bool(text.skeleton and (p.services or p.stated)) for text, p in zip(texts, posts, strict=True)]
+        passed = np.flatnonzero(np.logical_or(gate, told)).tolist()
         readings = self.read([posts[i] for i in passed], [texts[i] for i in passed], [found[i] for i in passed])
         judged = dict(zip(passed, self.judge(readings), strict=True))
         return [
@@ -101,7 +105,8 @@ class Pipeline:
         """Score, attribute and name what readings are about."""
         made = []
         scores, places = self.classifier.score(readings), self.attributor.attribute(readings)
-        for reading, score, regions in zip(readings, scores, places, strict=True):
+        for reading, judged, regions in zip(readings, scores, places, strict=True):
+            score = stated(reading.post.stated) or judged
             made.append(
                 Mention(
                     post=reading.post,
@@ -148,8 +153,13 @@ class Pipeline:
         return causes.causes(incident, mentions, others, self.catalog)
 
 
+def stated(label: str) -> Score | None:
+    """The score of a post whose source says itself what it means; None when it does not."""
+    return Score(tuple(float(label == name) for name in LABELS), model="stated") if label else None
+
+
 def _kept(mention: Mention, found: Sequence[Match]) -> Mention | Dropped:
-    if mention.score.chatter < SAYS_NOTHING and not is_found(found):
+    if mention.score.chatter < SAYS_NOTHING and not mention.post.stated and not is_found(found):
         return Dropped(mention.post.id, DropReason.NO_CHATTER, mention.score)
     return mention
 

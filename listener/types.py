@@ -31,6 +31,18 @@ class PostKind(StrEnum):
     QUOTE = "quote"
 
 
+class Tier(StrEnum):
+    """How far a voice is from the people it happens to. The last two corroborate and are never counted."""
+
+    PERSON = "person"
+    PRESS = "press"
+    OFFICIAL = "official"  # the company's own status page
+    MEASURED = "measured"  # a probe, what people search for
+
+
+CORROBORATING = frozenset({Tier.OFFICIAL, Tier.MEASURED})
+
+
 @dataclass(frozen=True, slots=True)
 class Post:
     """One public message as received. `id` is `<source>:<native id>`, the same however often it is delivered."""
@@ -46,6 +58,9 @@ class Post:
     place: str = ""
     region: str = ""
     url: str = ""
+    tier: Tier = Tier.PERSON
+    services: tuple[str, ...] = ()  # what the source itself is about, such as the app that is reviewed
+    stated: str = ""  # one of `LABELS` when the source says what it means; then no classifier is asked
 
     @property
     def event_at(self) -> datetime:

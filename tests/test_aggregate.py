@@ -10,7 +10,7 @@ import pytest
 
 from listener.signals import bins
 from listener.signals.aggregate import affected, aggregate
-from listener.types import Mention, Point, PostKind
+from listener.types import Mention, Point, PostKind, Tier
 from tests.builders import at, mention
 
 HOUR = timedelta(hours=1)
@@ -35,6 +35,13 @@ def test_one_author_with_a_thousand_posts_counts_once() -> None:
     assert observed(said) == pytest.approx(0.9)
     reasons = {name: sum(dict(p.excluded).get(name, 0) for p in points(said)) for name in ("same_author",)}
     assert reasons["same_author"] == 999
+
+
+@pytest.mark.parametrize("tier", [Tier.OFFICIAL, Tier.MEASURED])
+def test_a_status_page_or_a_probe_corroborates_and_is_never_counted(tier: Tier) -> None:
+    said = [mention(id=f"t:{i}", author=f"a{i}", tier=tier) for i in range(5)]
+    assert observed(said) == 0
+    assert {name for p in points(said) for name, _ in p.excluded} == {"corroborates"}
 
 
 def test_an_author_who_gets_surer_adds_the_difference_only() -> None:

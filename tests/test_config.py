@@ -42,6 +42,17 @@ def test_a_secret_is_read_from_its_file_and_is_in_no_digest(tmp_path: Path) -> N
     assert made.digest == config.load(path, {}).digest
 
 
+def test_a_token_of_a_source_comes_from_the_environment_or_a_file_and_is_never_shown(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("from-file\n")
+    for place, expected in ((f'{{file = "{tmp_path}/token"}}', "from-file"), ('{env = "TOKEN"}', "from-env")):
+        made = config.load(write(tmp_path, f'[[source]]\nkind = "x"\ntoken = {place}\n'), {"TOKEN": "from-env"})
+        token = made.sources[0].options["token"]
+        assert token.reveal() == expected
+        assert expected not in f"{made!r} {token}"
+    with pytest.raises(ConfigError, match="token: the environment has no TOKEN"):
+        config.load(write(tmp_path, '[[source]]\nkind = "x"\ntoken = {env = "TOKEN"}\n'), {})
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from listener.pipeline import Pipeline
-from listener.types import Dropped, DropReason, Mention
+from listener.types import Dropped, DropReason, Mention, Tier
 from tests.builders import post
 
 
@@ -55,6 +55,27 @@ def test_an_answer_does_not_depend_on_the_company_it_comes_in(pipeline: Pipeline
         assert isinstance(single, Mention)
         assert together.score.probabilities == pytest.approx(single.score.probabilities, abs=1e-5)
         assert together.regions == single.regions
+
+
+def test_a_review_that_names_no_app_is_about_the_app_it_reviews(pipeline: Pipeline) -> None:
+    (told, untold) = pipeline.understand(
+        [post("sabahtan beri açılmıyor", id="t:1", services=("instagram",)), post("sabahtan beri açılmıyor", id="t:2")]
+    )
+    assert isinstance(told, Mention)
+    assert told.services == ("instagram",)
+    assert not isinstance(untold, Mention) or untold.services != ("instagram",)
+
+
+def test_what_a_status_page_states_is_not_judged_again(pipeline: Pipeline) -> None:
+    said = {"tier": Tier.OFFICIAL, "services": ("discord",)}
+    answers = pipeline.understand(
+        [
+            post("API latency", id="t:1", stated="relay", **said),
+            post("API latency", id="t:2", stated="recovered", **said),
+        ]
+    )
+    assert [a.score.label for a in answers if isinstance(a, Mention)] == ["relay", "recovered"]
+    assert [a.score.chatter for a in answers if isinstance(a, Mention)] == [1.0, 0.0]
 
 
 def test_nothing_in_nothing_out(pipeline: Pipeline) -> None:

@@ -15,7 +15,7 @@ _RIVAL = 0.5  # a brand of another country counts beside the likeliest one from 
 
 
 def services_of(reading: Reading, chatter: float, regions: Sequence[RegionWeight], catalog: Catalog) -> tuple[str, ...]:
-    """Service ids in order of naming; `internet` or `unnamed` when chatter names none; empty when nothing is said."""
+    """Service ids in order of naming, else what the source is about; for chatter at least `internet` or `unnamed`."""
     weight = {r.region: r.weight for r in regions}
     named: dict[str, None] = {}
     lost = False
@@ -29,8 +29,8 @@ def services_of(reading: Reading, chatter: float, regions: Sequence[RegionWeight
         lost = lost or (not settled and any(service.kind in _ACCESS for service in known))
     if len(named) > 1:
         named.pop(INTERNET, None)  # "the wifi works, Instagram does not" is about Instagram
-    if named:
-        return tuple(named)
+    if named or reading.post.services:
+        return tuple(named) or reading.post.services
     if chatter < _EVIDENCE:
         return ()
     return (INTERNET,) if lost or any(m.kind == "network" for m in reading.matches) else (UNNAMED,)

@@ -42,6 +42,7 @@ def reference() -> str:
         "",
         "Each table has a `kind`, a unique `name` (where its cursor and health are kept), `enabled` (default `true`),",
         "and the options of its kind.",
+        'A secret such as a token is written `token = {env = "NAME"}` or `token = {file = "PATH"}`.',
         "A source may also have `region` and `language`: what it brings is from there unless the post says otherwise.",
         "",
     ]
@@ -49,7 +50,8 @@ def reference() -> str:
         for kind in kinds.names(family):
             module = importlib.import_module(f"listener.{family}.{kind}")
             first = (inspect.getdoc(module) or "").split("\n\n")[0].replace("\n", " ")
-            parts += [f"### {noun} kind `{kind}`", "", first, "", *_keys(module.Options), ""]
+            terms = [f"Terms: {module.TERMS}", ""] if hasattr(module, "TERMS") else []
+            parts += [f"### {noun} kind `{kind}`", "", first, "", *terms, *_keys(module.Options), ""]
     return "\n".join(parts).rstrip()
 
 
@@ -84,6 +86,8 @@ def _default(spec: Any) -> Any:
 def _shown(value: Any) -> str:
     if isinstance(value, timedelta):
         return f'"{kinds.show_duration(value)}"'
+    if isinstance(value, kinds.Secret):
+        return "none"
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, (tuple, list)):

@@ -78,6 +78,8 @@ def source(name: str, kind: str, options: dict[str, Any], where: str, catalog: C
     if "months" in known and common.get("language") in catalog.languages:  # dates in feeds use local month names
         rest.setdefault("months", catalog.languages[common["language"]].months)
     made = kinds.convert(rest, module.Options, where)
+    if (terms := getattr(module, "TERMS", "")) and not made.accept_terms:
+        raise ConfigError(f"{where}: {terms} Set accept_terms = true in its table if you agree.")
     return Source(
         name=name,
         kind=kind,

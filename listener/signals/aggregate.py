@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 
 from listener.signals import bins as grid
 from listener.signals.bins import BIN
-from listener.types import CHATTER, Mention, Point, PostKind, SeriesKey
+from listener.types import CHATTER, CORROBORATING, Mention, Point, PostKind, SeriesKey
 
 RECOVERED = 4  # index of "recovered" in LABELS
 
@@ -99,6 +99,8 @@ class _Tally:
 
     def _share(self, mention: Mention, bin_at: datetime) -> tuple[float, str]:
         """What the mention is worth before regions, or why nothing."""
+        if mention.post.tier in CORROBORATING:
+            return 0.0, "corroborates"
         if mention.post.kind is PostKind.REPOST:
             return 0.0, "repost"
         if mention.post.received_at - mention.at > self.lateness:

@@ -1,4 +1,4 @@
-"""The one small network edge of all sources: polite, bounded GETs and WebSockets that reach public addresses only.
+"""The one small network edge of all sources: polite, bounded requests and WebSockets that reach public addresses only.
 
 It never retries: what goes wrong becomes a `SourceError` with a reason, and with the wait the server asked for.
 """
@@ -7,40 +7,25 @@ from __future__ import annotations
 
 import asyncio
 import random
-import socket
-import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
-from contextlib import ExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from functools import cached_property
 from types import TracebackType
-from urllib.parse import urljoin
 
 import httpx
 
 from listener.errors import SourceError
 from listener.sources._body import bounded
-from listener.sources._gate import Resolve, resolve, vetted
+from listener.sources._dial import Dialer, Limits, checked, joined
+from listener.sources._gate import Resolve, resolve
 from listener.sources._refusal import refusal
 from listener.sources._socket import Socket, shake_hands
 
+__all__ = ["Limits", "Net", "Response"]
+
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
-_MIB = 2**20
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What one answer may cost. Times are seconds, sizes bytes; tests shorten them."""
-
-    connect: float = 10
-    read: float = 20
-    total: float = 60
-    wire: int = 5 * _MIB
-    decoded: int = 10 * _MIB
-    ratio: int = 100  # decoded bytes per wire byte, once past 1 MiB
-    redirects: int = 5
-    gap: float = 2  # between two requests to one host
+_PERMANENT = frozenset({301, 308})
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +36,7 @@ class Response:
     headers: Mapping[str, str]
     body: bytes
     url: str
+    moved: bool = False  # redirected, and every hop said that this is for good
 
 
 @dataclass
@@ -81,15 +67,14 @@ class Net:
         self._clock = clock
         self._sleep = sleep
         self._rng = rng or random.Random()  # noqa: S311 - it spreads requests over time and keeps no secret
-        self._allow_private = allow_private
-        self._look_up = look_up
+        self._dialer = Dialer(user_agent=user_agent, limits=self.limits, look_up=look_up, allow_private=allow_private)
         self._hosts: dict[str, _Host] = {}
 
     async def __aenter__(self) -> Net:
         return self
 
     async def __aexit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
-        await self._transport.aclose()
+        await self._dialer.close()
 
     def now(self) -> datetime:
         return self._clock()
@@ -109,36 +94,86 @@ class Net:
         until = self._host(url).cool_until
         return max(0.0, (until - self.now()).total_seconds()) if until is not None else 0.0
 
+    async def looked_up(self, host: str, port: int) -> list[str]:
+        """The addresses the resolver gives, whatever they are: for a probe, to which a poisoned answer is the finding."""
+        return await self._dialer.looked_up(host, port)
+
     async def get(
-        self, url: str, *, headers: Mapping[str, str] | None = None, accept: Collection[int] = ()
+        self,
+        url: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        accept: Collection[int] = (),
+        gap: float | None = None,
     ) -> Response:
-        """GET, following redirects. Any status but 2xx, 304 and those in `accept` raises `RefusedError`."""
-        _checked(url)
-        async with self._turn(url):
-            try:
+        """GET, following redirects. Any status but 2xx, 304 and those in `accept` raises `RefusedError`.
+
+        `gap` is the pause in seconds that this host wants between two requests, where the usual one is too short.
+        """
+        async with self._turn(url, gap):
+            with _failures(url):
                 async with asyncio.timeout(self.limits.total):
                     return await self._follow(url, dict(headers or {}), accept)
-            except (TimeoutError, httpx.TimeoutException) as error:
-                raise SourceError(f"{url}: no answer in time", reason="timeout") from error
-            except httpx.ConnectError as error:
-                raise SourceError(f"{url}: can't connect: {error}", reason="unreachable") from error
-            except httpx.RemoteProtocolError as error:
-                raise SourceError(f"{url}: broken answer: {error}", reason="protocol") from error
-            except httpx.TransportError as error:
-                raise SourceError(f"{url}: connection lost: {error}", reason="disconnected") from error
+
+    async def post(
+        self,
+        url: str,
+        body: bytes,
+        *,
+        headers: Mapping[str, str] | None = None,
+        accept: Collection[int] = (),
+        gap: float | None = None,
+    ) -> Response:
+        """POST to where `url` says and nowhere else: a redirect is refused like any other status."""
+        async with self._turn(url, gap):
+            with _failures(url):
+                async with asyncio.timeout(self.limits.total):
+                    answer = await self._dialer.send("POST", url, headers or {}, body)
+                    try:
+                        self._check(url, answer, accept)
+                        return Response(answer.status_code, answer.headers, await self._body(answer), url)
+                    finally:
+                        await answer.aclose()
+
+    @asynccontextmanager
+    async def stream(
+        self, url: str, *, headers: Mapping[str, str] | None = None, silence: float = 45
+    ) -> AsyncIterator[httpx.Response]:
+        """A GET whose body has no end, not redirected; lines are bounded, and `silence` seconds without a byte end it.
+
+        Raises `SourceError`: `silent`, `disconnected`, `too_large`; a body that ends properly just ends.
+        """
+        async with self._turn(url, None):
+            with _failures(url):
+                async with asyncio.timeout(self.limits.connect + self.limits.read):
+                    answer = await self._dialer.send(
+                        "GET", url, {"Accept-Encoding": "identity", **(headers or {})}, silence=silence
+                    )
+        try:
+            with _failures(url, silence):
+                self._check(url, answer, ())
+            body = _Lines(url, answer, self.limits.line, silence)
+            yield httpx.Response(answer.status_code, headers=answer.headers, stream=body)
+        finally:
+            await answer.aclose()
 
     @asynccontextmanager
     async def websocket(
-        self, url: str, *, subprotocols: Sequence[str] = (), max_size: int = _MIB
+        self,
+        url: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        subprotocols: Sequence[str] = (),
+        max_size: int = 2**20,
     ) -> AsyncIterator[Socket]:
         """Open a WebSocket, uncompressed, without redirects. A refused handshake raises `RefusedError` with status and body."""
-        host, port, secure = _checked(url)
+        host, port, secure = checked(url)
         connection = await shake_hands(
             url,
-            await self._connected(host, port),
-            tls=self._tls if secure else None,
+            await self._dialer.connected(host, port),
+            tls=self._dialer.tls if secure else None,
             host=host,
-            user_agent=self.user_agent,
+            headers={"User-Agent": self.user_agent, **(headers or {})},
             subprotocols=subprotocols,
             max_size=max_size,
             within=self.limits.connect + self.limits.read,
@@ -147,19 +182,8 @@ class Net:
         async with connection:
             yield Socket(connection)
 
-    @cached_property
-    def _tls(self) -> ssl.SSLContext:
-        return httpx.create_ssl_context(trust_env=False)
-
-    @cached_property
-    def _transport(self) -> httpx.AsyncHTTPTransport:
-        # Connections are not kept: they are pooled by address, and two hosts of one address must not share one.
-        return httpx.AsyncHTTPTransport(
-            verify=self._tls, trust_env=False, limits=httpx.Limits(max_keepalive_connections=0)
-        )
-
     def _host(self, url: str) -> _Host:
-        host, port, _ = _checked(url)
+        host, port, _ = checked(url)
         return self._hosts.setdefault(f"{host}:{port}", _Host())
 
     def _refuse_while_cooling(self, url: str) -> None:
@@ -167,113 +191,87 @@ class Net:
             raise SourceError(f"{url}: the host asked to be left alone", reason="cooling_down", retry_after=left)
 
     @asynccontextmanager
-    async def _turn(self, url: str) -> AsyncIterator[None]:
+    async def _turn(self, url: str, gap: float | None) -> AsyncIterator[None]:
         """One request at a time to a host, and a pause between two."""
-        host = self._host(url)
+        host, pause = self._host(url), self.limits.gap if gap is None else gap
         async with host.lock:
             self._refuse_while_cooling(url)
             if host.last_at is not None:
-                wait = self.limits.gap - (self.now() - host.last_at).total_seconds()
+                wait = pause - (self.now() - host.last_at).total_seconds()
                 if wait > 0:
-                    await self.sleep(min(wait, self.limits.gap))  # a clock set back must not make it longer
+                    await self.sleep(min(wait, pause))  # a clock set back must not make it longer
             try:
                 yield
             finally:
                 host.last_at = self.now()
 
     async def _follow(self, url: str, headers: dict[str, str], accept: Collection[int]) -> Response:
-        visited, limits = {url}, self.limits
+        visited, limits, moved = {url}, self.limits, True
         for _ in range(limits.redirects + 1):
             self._refuse_while_cooling(url)
-            answer = await self._send(url, headers)
+            answer = await self._dialer.send("GET", url, headers)
             try:
                 status, location = answer.status_code, answer.headers.get("location")
                 if status in _REDIRECTS and location:
-                    url = _joined(url, location)
-                    if url in visited:
-                        raise SourceError(f"{url}: redirects in a circle", reason="redirects")
+                    target, moved = joined(url, location), moved and status in _PERMANENT
+                    if target in visited:
+                        raise SourceError(f"{target}: redirects in a circle", reason="redirects")
+                    if checked(target) != checked(url):  # a token is for the host it was given for
+                        headers = {name: value for name, value in headers.items() if name.lower() != "authorization"}
+                    url = target
                     visited.add(url)
                     continue
-                if not (200 <= status < 300 or status == 304 or status in accept):
-                    refused = refusal(url, status, answer.headers, b"", self.now())
-                    if refused.cools_host and refused.retry_after is not None:
-                        self.cool_down(url, refused.retry_after)
-                    raise refused
-                return Response(status, answer.headers, await self._body(answer), url)
+                self._check(url, answer, accept)
+                return Response(status, answer.headers, await self._body(answer), url, moved and len(visited) > 1)
             finally:
                 await answer.aclose()
         raise SourceError(f"{url}: more than {limits.redirects} redirects", reason="redirects")
+
+    def _check(self, url: str, answer: httpx.Response, accept: Collection[int]) -> None:
+        status = answer.status_code
+        if 200 <= status < 300 or status == 304 or status in accept:
+            return
+        refused = refusal(url, status, answer.headers, b"", self.now())
+        if refused.cools_host and refused.retry_after is not None:
+            self.cool_down(url, refused.retry_after)
+        raise refused
 
     async def _body(self, answer: httpx.Response) -> bytes:
         limits, encoding = self.limits, answer.headers.get("content-encoding", "")
         return await bounded(answer.aiter_raw(), encoding, wire=limits.wire, decoded=limits.decoded, ratio=limits.ratio)
 
-    async def _send(self, url: str, headers: dict[str, str]) -> httpx.Response:
-        """One exchange with one of the vetted addresses; SNI and Host stay the name's."""
-        host, port, _ = _checked(url)
-        target = httpx.URL(url)
-        limits = self.limits
-        times = {"connect": limits.connect, "read": limits.read, "write": limits.read, "pool": limits.read}
-        own = {"Host": target.netloc.decode("ascii"), "User-Agent": self.user_agent, "Accept-Encoding": "gzip"}
-        lost: httpx.TransportError | None = None
-        for address in await self._addresses(host, port):
-            request = httpx.Request(
-                "GET",
-                target.copy_with(host=address, fragment=None),
-                headers={**own, **headers, "Connection": "close"},
-                extensions={"timeout": times, "sni_hostname": host},
-            )
-            try:
-                return await self._transport.handle_async_request(request)
-            except (httpx.ConnectError, httpx.ConnectTimeout) as error:
-                lost = error
-        assert lost is not None  # `vetted` gives at least one address
-        raise lost
 
-    async def _connected(self, host: str, port: int) -> socket.socket:
-        """A socket connected to one of the vetted addresses."""
-        lost: OSError | None = None
-        for address in await self._addresses(host, port):
-            with ExitStack() as undo:
-                made = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM)
-                undo.callback(made.close)
-                made.setblocking(False)
-                try:
-                    async with asyncio.timeout(self.limits.connect):
-                        await asyncio.get_running_loop().sock_connect(made, (address, port))
-                except OSError as error:  # a TimeoutError is one
-                    lost = error
-                else:
-                    undo.pop_all()
-                    return made
-        raise SourceError(f"{host}: can't connect: {lost}", reason="unreachable") from lost
+class _Lines(httpx.AsyncByteStream):
+    """The bytes of a stream, as long as its lines are of a sane length."""
 
-    async def _addresses(self, host: str, port: int) -> list[str]:
-        try:
-            async with asyncio.timeout(self.limits.connect):
-                return await vetted(host, port, self._look_up, allow_private=self._allow_private)
-        except TimeoutError as error:
-            raise SourceError(f"{host}: the name is not resolved in time", reason="unreachable") from error
+    def __init__(self, url: str, answer: httpx.Response, longest: int, silence: float) -> None:
+        self._url, self._answer, self._longest, self._silence = url, answer, longest, silence
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        length = 0
+        with _failures(self._url, self._silence):
+            async for chunk in self._answer.aiter_raw():
+                end = max(chunk.rfind(b"\n"), chunk.rfind(b"\r"))
+                length = len(chunk) - end - 1 if end >= 0 else length + len(chunk)
+                if length > self._longest:
+                    raise SourceError(f"{self._url}: a line without end", reason="too_large")
+                yield chunk
 
 
-def _joined(url: str, location: str) -> str:
-    """Where a redirect leads. A bad one is the server's fault, not the URL's: it may be better next time."""
+@contextmanager
+def _failures(url: str, silence: float | None = None) -> Iterator[None]:
+    """The transport's errors as ours."""
     try:
-        target = urljoin(url, location)
-        _checked(target)
-    except (ValueError, SourceError) as error:
-        raise SourceError(f"{url}: redirects to {location!r}, where we don't go", reason="redirects") from error
-    return target
-
-
-def _checked(url: str) -> tuple[str, int, bool]:
-    """Host, port and whether it is encrypted. Raises `SourceError` for anything but http, https, ws and wss."""
-    try:
-        parsed = httpx.URL(url)
-        host, port = parsed.raw_host.decode("ascii"), parsed.port
-    except (httpx.InvalidURL, ValueError, TypeError) as error:
-        raise SourceError(f"{url!r} is not a URL: {error}", reason="bad_url", permanent=True) from error
-    if parsed.scheme not in ("http", "https", "ws", "wss") or not host:
-        raise SourceError(f"{url!r} is not an http or ws URL", reason="bad_url", permanent=True)
-    secure = parsed.scheme in ("https", "wss")
-    return host, port or (443 if secure else 80), secure
+        yield
+    except (TimeoutError, httpx.TimeoutException) as error:
+        if silence is not None:
+            raise SourceError(f"{url}: nothing heard for {silence:g} s", reason="silent") from error
+        raise SourceError(f"{url}: no answer in time", reason="timeout") from error
+    except httpx.ConnectError as error:
+        raise SourceError(f"{url}: can't connect: {error}", reason="unreachable") from error
+    except httpx.RemoteProtocolError as error:
+        if silence is not None:
+            raise SourceError(f"{url}: connection lost: {error}", reason="disconnected") from error
+        raise SourceError(f"{url}: broken answer: {error}", reason="protocol") from error
+    except httpx.TransportError as error:
+        raise SourceError(f"{url}: connection lost: {error}", reason="disconnected") from error

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -31,6 +31,13 @@ class Socket:
         except websockets.ConnectionClosed as error:
             raise SourceError(f"connection closed: {error}", reason="disconnected") from error
 
+    async def send(self, text: str) -> None:
+        """Raises `SourceError`: `disconnected`."""
+        try:
+            await self._connection.send(text)
+        except websockets.ConnectionClosed as error:
+            raise SourceError(f"connection closed: {error}", reason="disconnected") from error
+
 
 async def shake_hands(
     url: str,
@@ -38,7 +45,7 @@ async def shake_hands(
     *,
     tls: ssl.SSLContext | None,
     host: str,
-    user_agent: str,
+    headers: Mapping[str, str],
     subprotocols: Sequence[str],
     max_size: int,
     within: float,
@@ -54,7 +61,8 @@ async def shake_hands(
             proxy=None,
             compression=None,
             subprotocols=[Subprotocol(name) for name in subprotocols] or None,
-            user_agent_header=user_agent,
+            user_agent_header=None,
+            additional_headers=headers,
             max_size=max_size,
             open_timeout=within,
             close_timeout=0.3,  # with a backlog unread the server's goodbye is never reached

@@ -22,6 +22,7 @@ from listener.types import (
     Score,
     SeriesKey,
     SourceHealth,
+    Tier,
     Transition,
 )
 
@@ -54,6 +55,9 @@ class _Body(msgspec.Struct, array_like=True, frozen=True):
     regions: tuple[tuple[str, float, tuple[str, ...]], ...]
     hints: tuple[str, ...]  # the post's declared languages
     languages: tuple[tuple[str, float], ...]  # the identified language's probabilities
+    tier: Tier = Tier.PERSON  # this and what follows came later: older rows end before it
+    about: tuple[str, ...] = ()
+    stated: str = ""
 
 
 _bodies = msgspec.json.Decoder(_Body)
@@ -107,6 +111,9 @@ def mention_row(n: int, mention: Mention) -> Row:
         tuple((r.region, r.weight, r.evidence) for r in mention.regions),
         post.languages,
         language.probabilities,
+        post.tier,
+        post.services,
+        post.stated,
     )
     return (
         n, post.id, post.source, post.kind.value, micros(mention.at), micros(post.created_at), micros(post.received_at),
@@ -135,6 +142,9 @@ def mention_of(row: Row) -> Mention:
             place=place,
             region=region,
             url=url,
+            tier=rest.tier,
+            services=rest.about,
+            stated=rest.stated,
         ),
         services=rest.services,
         score=Score(rest.probabilities, symptom, model),

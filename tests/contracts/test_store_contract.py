@@ -37,6 +37,7 @@ from listener.types import (
     SeriesKey,
     SourceHealth,
     State,
+    Tier,
     Transition,
 )
 from tests.builders import MINUTE, NOON, at, hearing, mention, point
@@ -107,6 +108,9 @@ def full_mention() -> Mention:
             place="Нови Сад",
             region="RS",
             url="https://example.org/@p/1?a=b&c=%20",
+            tier=Tier.OFFICIAL,
+            services=("threads",),
+            stated="relay",
         ),
         services=("instagram", "facebook"),
         score=Score((0.1 + 0.2, 1e-17, 1 / 3, 0.0, 1e-300, 0.0, 0.25, 0.0, 0.1), "login", "sha256:00ff"),
