@@ -114,7 +114,7 @@ class Pipeline:
                     score=score,
                     language=reading.language,
                     regions=regions,
-                    matches=tuple(dict.fromkeys(m.form for m in reading.matches if m.kind in FOUND)),
+                    matches=tuple(dict.fromkeys([m.form for m in reading.matches if m.kind in FOUND])),
                     cluster=cluster_of(reading.skeleton),
                 )
             )

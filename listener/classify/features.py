@@ -51,20 +51,19 @@ _BOTH = {
     for anchor in ANCHORS
 }
 _SYMPTOM = {symptom: _AT[f"symptom:{symptom}"] for symptom in SYMPTOMS}
-_SIGNS = [
-    (sign, _AT[name])
-    for sign, name in (("!", "exclamation"), ("..", "dots"), ("…", "dots"), ("#", "hashtag"), ("<url>", "link"))
-]
-_PATTERNS = [
-    (re.compile(pattern), _AT[name])
-    for pattern, name in (
-        ("[\U0001f300-\U0001faff☀-➿]", "emoji"),
-        ("[0-9]", "number"),
-        (r"\b\d{1,2}[:.]\d\d\b", "clock"),
-        ('["“”„«»]', "quoted"),
-        ("[%€$₺£]", "percent or money"),
+_SIGNS = [  # any of these characters
+    (frozenset(signs), _AT[name])
+    for signs, name in (
+        ("!", "exclamation"),
+        ("…", "dots"),
+        ("#", "hashtag"),
+        (map(chr, (*range(0x1F300, 0x1FB00), *range(0x2600, 0x27C0))), "emoji"),
+        ('"“”„«»', "quoted"),
+        ("%€$₺£", "percent or money"),
     )
 ]
+_DIGIT = frozenset("0123456789")
+_CLOCK = re.compile(r"\b\d{1,2}[:.]\d\d\b")
 _NAMES = frozenset({"service", "place"})
 _WORDS = [(words, _AT[f"words<={words}"]) for words in _CLOSE_WORDS]
 
@@ -106,9 +105,12 @@ def _from_matches(reading: Reading, columns: list[int], measured: dict[int, floa
     anywhere = language.code == "und"
     found: dict[str, list[Match]] = {}
     for match in reading.matches:
-        kind = match.kind
-        if anywhere or kind in _NAMES or match.name in spoken:
-            found.setdefault(kind, []).append(match)
+        kind = match[0]
+        if anywhere or kind in _NAMES or match[1] in spoken:
+            if kind in found:
+                found[kind].append(match)
+            else:
+                found[kind] = [match]
         elif kind in _FOREIGN:
             columns.append(_FOREIGN[kind])
     for kind, matches in found.items():
@@ -152,9 +154,17 @@ def _from_shape(reading: Reading, columns: list[int], measured: dict[int, float]
         columns.append(_AT["question mark"])
         if text.rstrip("!.… \"'»”)").endswith("?"):
             columns.append(_AT["ends in question mark"])
-    columns += [column for sign, column in _SIGNS if sign in text]
-    columns += [column for pattern, column in _PATTERNS if pattern.search(text)]
-    if ":" in text[:40]:
+    signs = set(text)
+    columns += [column for any_of, column in _SIGNS if not any_of.isdisjoint(signs)]
+    if "." in signs and ".." in text:
+        columns.append(_AT["dots"])
+    if "<" in signs and "<url>" in text:
+        columns.append(_AT["link"])
+    if not _DIGIT.isdisjoint(signs):
+        columns.append(_AT["number"])
+        if _CLOCK.search(text):
+            columns.append(_AT["clock"])
+    if ":" in signs and ":" in text[:40]:
         columns.append(_AT["colon"])
     if text.startswith("@user") or post.kind is PostKind.REPLY:
         columns.append(_AT["reply"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,17 +58,14 @@ def sense_grams(posts: Sequence[Sequence[Word]], bits: int) -> SenseGrams:
 
 def _flat(posts: Sequence[Sequence[Word]]) -> tuple[Indices, Indices, Indices]:
     """Post, place among the words that have a sense, and sense, one entry a sense."""
-    post, place, sense = [], [], []
-    for number, words in enumerate(posts):
-        at = 0
-        for word in words:
-            if word:
-                at += 1
-                for one in word:
-                    post.append(number)
-                    place.append(at)
-                    sense.append(one)
-    return np.array(post, np.intp), np.array(place, np.intp), np.array(sense, np.intp)
+    told = [[word for word in words if word] for words in posts]
+    words = list(chain.from_iterable(told))
+    many = np.fromiter(map(len, told), np.intp, len(told))
+    senses = np.fromiter(map(len, words), np.intp, len(words))
+    place = np.arange(1, len(words) + 1) - np.repeat(np.cumsum(many) - many, many)
+    owner = np.repeat(np.arange(len(told)), many)
+    sense = np.fromiter(chain.from_iterable(words), np.intp, int(senses.sum()))
+    return np.repeat(owner, senses), np.repeat(place, senses), sense
 
 
 def _joined(one: Keys, other: Keys, salt: Keys | np.uint64) -> Keys:

@@ -38,6 +38,8 @@ def services_of(reading: Reading, chatter: float, regions: Sequence[RegionWeight
 
 def _names_by_place(matches: Sequence[Match]) -> list[list[str]]:
     """The services that each name in the text may stand for; "telekom" inside "telekom srbija" is no name of its own."""
+    if len(matches) == 1:
+        return [[matches[0].name]]
     places: dict[tuple[int, int], list[str]] = {}
     for match in matches:
         inside = any(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import secrets
 from collections.abc import Iterable, Sequence
 from dataclasses import fields
@@ -30,7 +31,7 @@ ConfigOption = Annotated[
 ModelOption = Annotated[
     Path | None, typer.Option("--model", metavar="DIR", help="Model folder; default: the one of the config.")
 ]
-COMMON = ("region", "language")  # keys any source may have, whatever its kind
+COMMON = ("region", "language", "topic")  # keys any source may have, whatever its kind
 
 
 def read(path: Path | None) -> tuple[Config, Catalog]:
@@ -47,24 +48,37 @@ def model_folder(config: Config, catalog: Catalog, chosen: Path | None = None) -
 
 
 def pipeline(config: Config, catalog: Catalog, model: Path | None = None) -> Pipeline:
+    """What was loaded lives as long as the process, so the garbage collector is told to leave it alone (a fifth faster).
+
+    It also comes round less often: hardly anything here is garbage in a circle.
+    """
     from listener.pipeline import Pipeline
 
-    return Pipeline.load(catalog, model_folder(config, catalog, model), config)
+    made = Pipeline.load(catalog, model_folder(config, catalog, model), config)
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
+    return made
 
 
 def sources(config: Config, catalog: Catalog) -> list[Source]:
     """Every enabled source: the config's own, then the defaults it does not replace by name."""
+    return [source(name, kind, options, where, catalog) for name, kind, options, where in tables(config, catalog)]
+
+
+def tables(config: Config, catalog: Catalog) -> list[tuple[str, str, dict[str, Any], str]]:
+    """Name, kind, options and where they stand, of every enabled source."""
     own = {table.name: table for table in config.sources}
-    tables: list[tuple[str, str, dict[str, Any], str]] = [
+    found: list[tuple[str, str, dict[str, Any], str]] = [
         (t.name, t.kind, t.options, f"source {t.name!r}") for t in own.values() if t.enabled
     ]
     if config.default_sources:
-        tables += [
+        found += [
             (d.name, d.kind, d.options, f"data/sources: {d.name!r}")
             for d in catalog.sources
             if d.enabled and d.name not in own
         ]
-    return [source(name, kind, options, where, catalog) for name, kind, options, where in tables]
+    return found
 
 
 def source(name: str, kind: str, options: dict[str, Any], where: str, catalog: Catalog) -> Source:

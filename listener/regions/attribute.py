@@ -30,7 +30,7 @@ _LATIN_TWINS = {"bg": "bg_latin", "el": "el_latin"}  # shliokavitsa, Greeklish: 
 
 
 _SCRIPTS = ("Latn", "Cyrl", "other")
-_QUARTER = 15  # minutes; no time zone is off by less
+_QUARTER = 900  # seconds; no time zone is off by less
 
 
 class Attributor:
@@ -46,6 +46,7 @@ class Attributor:
         self._zones = [(self._column[code], ZoneInfo(region.zone), region.hours) for code, region in regions.items()]
         self._hours = lru_cache(maxsize=4096)(self._hours_at)
         languages = sorted({language for region in regions.values() for language in region.languages})
+        self._national = frozenset(service.id for service in catalog.services.values() if service.regions)
         self._row = {(code, script): n for n, (code, script) in enumerate(_pairs(languages))}
         self._given = np.array([self._by_region(code, script) for code, script in _pairs(languages)])
 
@@ -91,14 +92,20 @@ class Attributor:
             for region, (ratio, _) in found.items():
                 if (column := self._column.get(region)) is not None:
                     weights[n, column] = max(weights[n, column], SMALLEST / 10) * ratio
-        weights *= np.array([self._hours(_quarter(reading.post.event_at)) for reading in readings])
+        quarters = [int(reading.post.event_at.timestamp()) // _QUARTER for reading in readings]
+        known = {quarter: n for n, quarter in enumerate(sorted(set(quarters)))}
+        weights *= np.array([self._hours(quarter) for quarter in known])[[known[quarter] for quarter in quarters]]
         return self._told(weights, spoken, (said > 0).tolist())
 
     def _spoken(self, reading: Reading) -> dict[str, tuple[float, list[str]]]:
         """Likelihood ratios of what the post and its source say, multiplied a region; a second country halves both."""
-        post = reading.post
-        if not post.region and not post.place and not any(m.kind in ("place", "service") for m in reading.matches):
-            return {}
+        post, national = reading.post, self._national
+        if not post.region and not post.place:
+            for match in reading.matches:
+                if match.kind == "place" or (match.kind == "service" and match.name in national):
+                    break
+            else:
+                return {}
         named = places_of(reading.matches, self._catalog)
         said: dict[str, tuple[float, list[str]]] = {}
         found = self._find(post.place) if post.place else ()
@@ -116,11 +123,11 @@ class Attributor:
                 said[region] = (before * (1 + (ratio - 1) / len(regions)), [*words, word])
         return said
 
-    def _hours_at(self, quarter: datetime) -> Floats:
-        """How much likelier people of each region post at this hour than on average."""
+    def _hours_at(self, quarter: int) -> Floats:
+        """How much likelier people of each region post in this quarter of an hour since 1970 than on average."""
         shares = np.ones(len(self._regions))
         for column, zone, hours in self._zones:
-            shares[column] = 24 * hours[quarter.astimezone(zone).hour]
+            shares[column] = 24 * hours[datetime.fromtimestamp(quarter * _QUARTER, zone).hour]
         return shares
 
     def _told(
@@ -150,6 +157,3 @@ class Attributor:
 def _pairs(languages: Sequence[str]) -> list[tuple[str, str]]:
     return [(language, script) for language in languages for script in _SCRIPTS]
 
-
-def _quarter(moment: datetime) -> datetime:
-    return moment.replace(minute=moment.minute // _QUARTER * _QUARTER, second=0, microsecond=0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from typing import NamedTuple
 
 from listener.errors import ConfigError
 from listener.text.normalize import skeleton
@@ -13,8 +14,7 @@ GAP = 2  # words that `~` may stand for
 _BEGINNING = 3  # letters
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(NamedTuple):  # not a dataclass: there are a hundred thousand, and this starts sooner
     word: str
     stem: bool
     gap: bool  # up to GAP words may come before it
@@ -62,6 +62,8 @@ class Bundle:
 
     @classmethod
     def of(cls, patterns: Sequence[Pattern]) -> Bundle:
+        if all(pattern.whole for pattern in patterns):
+            return cls(tuple((p.entry, p.run, p.excepts) for p in patterns), (), frozenset(), 0)
         partly = tuple(pattern for pattern in patterns if not pattern.whole)
         beside = frozenset(pattern.neighbour for pattern in partly)
         return cls(
@@ -75,8 +77,11 @@ class Bundle:
         """A quick no: dozens of patterns may share a literal, and hardly ever fits one."""
         if not self.beside:
             return True
-        near = words[max(i - GAP - 1, 0) : i + self.reach]
-        return any(word[:_BEGINNING] in self.beside for word in near)
+        beside = self.beside
+        for word in words[max(i - GAP - 1, 0) : i + self.reach]:  # not `any`: this is asked of every post
+            if word[:_BEGINNING] in beside:
+                return True
+        return False
 
 
 def compile_form(form: str) -> tuple[Step, ...]:
@@ -87,10 +92,8 @@ def compile_form(form: str) -> tuple[Step, ...]:
         if part == "~":
             gap = True
             continue
-        folded = _folded(part.rstrip("*"))
-        for n, word in enumerate(folded):
-            last = n == len(folded) - 1
-            steps.append(Step(word, stem=last and part.endswith("*"), gap=gap and n == 0))
+        folded = _folded(part)
+        steps += [step._replace(gap=True) if gap and n == 0 else step for n, step in enumerate(folded)]
         gap = False
     if not steps:
         raise ConfigError(f"form {form!r} has no letters")
@@ -98,9 +101,10 @@ def compile_form(form: str) -> tuple[Step, ...]:
 
 
 @cache
-def _folded(part: str) -> tuple[str, ...]:
+def _folded(part: str) -> tuple[Step, ...]:
     """The few words that most forms are made of are folded once."""
-    return tuple(skeleton(part).split())
+    words = skeleton(part.rstrip("*")).split()
+    return tuple(Step(word, n == len(words) and part.endswith("*"), gap=False) for n, word in enumerate(words, 1))
 
 
 def pattern_of(steps: tuple[Step, ...], entry: int, *, excepts: bool) -> Pattern:

@@ -33,7 +33,7 @@ _HINT = 0.7  # logits added for a language the writer's client declares: many cl
 _KNOWN = 0.4  # below this, a post is of no language we can name
 _DOUBTFUL = 0.7  # below this, langdetect's certainty about another language is believed
 _TOLD = 4  # how many probabilities are passed on
-_TRIALS = 3  # of langdetect; its own seven cost more than they tell
+_TRIALS = 1  # of langdetect; on our posts its own seven tell no more
 _WORD = re.compile(r"[^\W_]+")
 
 Single = NDArray[np.float32]
@@ -109,7 +109,7 @@ class Identifier:
             elif doubts[n]:
                 made.append(_said(self._voted(bags[n], odds[n], strange=bool(strange[n])), script))
             else:
-                told = tuple((codes[column], share) for column, share in zip(columns[n], shares[n], strict=True))
+                told = tuple(zip([codes[column] for column in columns[n]], shares[n], strict=True))
                 known = together[n] >= _KNOWN
                 made.append(
                     Language(told[0][0] if known else "und", told[0][1] if known else together[n], script, told)

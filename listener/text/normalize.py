@@ -15,7 +15,6 @@ MAX_CHARACTERS = 4000  # a post is short; the rest of a longer text is left unre
 
 _URL = re.compile(r"(?:https?://|www\.)\S+|<url>", re.IGNORECASE)
 _HANDLE = re.compile(r"(?<!\w)@[\w.:-]+(?:@[\w.-]+)?")
-_WWW = re.compile(r"www\.", re.IGNORECASE)
 _RUN = re.compile(r"(\w)\1{2,}")
 _TWICE = re.compile(r"([a-z])\1+")
 _LEET = re.compile(r"(?<=[a-z])[34680](?=[a-z])|(?<=[a-z])[46](?![0-9])|(?<![a-z0-9])[468](?=[a-z]{2})")
@@ -109,7 +108,7 @@ def clean(text: str) -> str:
         text = unicodedata.normalize("NFC", text)
     if not text.isprintable():
         text = text.translate(_VISIBLE)
-    if "/" in text or "<" in text or _WWW.search(text):
+    if "/" in text or "<" in text or ("." in text and "www." in text.lower()):
         text = _URL.sub("<url>", text)
     if "@" in text:
         text = _HANDLE.sub("@user", text)

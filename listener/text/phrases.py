@@ -52,6 +52,7 @@ class Matcher:
         """`fuzzy` maps names that may be misspelt to their entry, `frequent` are words never taken for one."""
         self.entries = list(entries)
         self._kinds = [entry.kind for entry in self.entries]
+        self._said = [(entry.kind, entry.name, entry.symptom) for entry in self.entries]
         self._needs_service = [entry.needs_service for entry in self.entries]
         self._needs_trouble = [entry.needs_trouble for entry in self.entries]
         self._fuzzy = fuzzy or {}
@@ -64,7 +65,7 @@ class Matcher:
                     pattern = pattern_of(compile_form(form), number, excepts=excepts)
                     by_literal.setdefault(pattern.literal, []).append(pattern)
         self._patterns = [Bundle.of(found) for found in by_literal.values()]
-        self._automaton = AhoCorasick(list(by_literal), implementation=Implementation.DFA)
+        self._automaton = AhoCorasick(list(by_literal), implementation=Implementation.ContiguousNFA)
 
     def find(self, text: str) -> list[Match]:
         """All matches in a skeleton, in order of place. The longest form of an entry at a place wins."""
@@ -76,17 +77,19 @@ class Matcher:
         for literal, at, _ in self._automaton.find_matches_as_indexes(f" {text} ", overlapping=True):
             i = number_at[at]
             bundle = self._patterns[literal]
-            spans = [(entry, i, i + run, excepts) for entry, run, excepts in bundle.whole]
-            if bundle.partly and bundle.may_fit(words, i):
-                for pattern in bundle.partly:
-                    begin, end = span_of(pattern, words, i)
-                    if end >= 0:
-                        spans.append((pattern.entry, begin, end, pattern.excepts))
-            for entry, begin, end, excepts in spans:
+            for entry, run, excepts in bundle.whole:
                 if excepts:
-                    excepted.append((entry, begin, end))
-                elif end > found.get((begin, entry), 0):
-                    found[begin, entry] = end
+                    excepted.append((entry, i, i + run))
+                elif i + run > found.get((i, entry), 0):
+                    found[i, entry] = i + run
+            if not bundle.partly or not bundle.may_fit(words, i):
+                continue
+            for pattern in bundle.partly:
+                begin, end = span_of(pattern, words, i)
+                if end >= 0 and pattern.excepts:
+                    excepted.append((pattern.entry, begin, end))
+                elif end > found.get((begin, pattern.entry), 0):
+                    found[begin, pattern.entry] = end
         left = [(begin, end, number) for (begin, number), end in found.items()]
         if excepted:
             left = [
@@ -104,19 +107,22 @@ class Matcher:
         near: list[tuple[int, int]] = []
         if trouble and self._fuzzy and "service" not in present:
             near = [(i, n) for i, word in enumerate(words) if (n := self._nearly(word)) >= 0]
-        named = bool(near) or any(
-            kinds[n] in _NAMES and not vouched[n] and (trouble or not troubled[n]) for _, _, n in spans
-        )
+        named = bool(near)
+        if not named and not present.isdisjoint(_NAMES):
+            named = any(kinds[n] in _NAMES and not vouched[n] and (trouble or not troubled[n]) for _, _, n in spans)
         if not named:
             spans = [span for span in spans if not vouched[span[2]] or kinds[span[2]] == "trouble"]
         made = {}
         for i, end, n in spans:
-            entry = self.entries[n]
-            kind = WEAK if vouched[n] and not named else MAYBE if troubled[n] and not trouble else entry.kind
+            kind, name, symptom = self._said[n]
+            if vouched[n] and not named:
+                kind = WEAK
+            elif troubled[n] and not trouble:
+                kind = MAYBE
             start, last = starts[i], starts[end - 1] + len(words[end - 1])
-            made[start, last, kind, entry.name] = Match(
-                kind, entry.name, text[start:last], start, last, True, entry.symptom
-            )
+            made[start, last, kind, name] = Match(kind, name, text[start:last], start, last, True, symptom)
+        if not near:
+            return [made[key] for key in sorted(made)] if len(made) > 1 else list(made.values())
         for i, n in near:
             entry, start, last = self.entries[n], starts[i], starts[i] + len(words[i])
             made[start, last, entry.kind, entry.name] = Match(entry.kind, entry.name, words[i], start, last, False)
