@@ -25,7 +25,7 @@ from listener.errors import SourceError
 from listener.recorder import Batch, Recorder
 from listener.roster import Roster, Source
 from listener.signals import bins
-from listener.sources import Gap
+from listener.sources import Gap, Memo
 from listener.sources._net import Net
 from listener.store import Store
 from listener.types import Delete, Hearing, Notification, Post, Transition
@@ -54,6 +54,7 @@ class _Item:
     received_at: datetime
     raw: Any
     cursor: str | None
+    stored: asyncio.Event | None = None  # set when the cursor is, for who waits for it
 
 
 class Daemon:
@@ -119,8 +120,12 @@ class Daemon:
                 async with contextlib.aclosing(self._posts(source, cursor)) as posts:
                     async for raw, new in posts:
                         cursor = new or cursor
-                        await self._queue.put(_Item(source, self.clock(), raw, new))
-                        self._heard(source)
+                        stored = asyncio.Event() if isinstance(raw, Memo) else None
+                        await self._queue.put(_Item(source, self.clock(), raw, new, stored))
+                        if stored is not None:
+                            await stored.wait()
+                        else:
+                            self._heard(source)
             except SourceError as error:
                 wait = self._failed(source, error.reason, str(error), error.retry_after, permanent=error.permanent)
             except Exception as error:
@@ -171,6 +176,9 @@ class Daemon:
     async def _take(self, items: Sequence[_Item]) -> None:
         work = asyncio.get_running_loop().run_in_executor(self._writer, self._take_now, items)
         await asyncio.shield(work)
+        for item in items:
+            if item.stored is not None:
+                item.stored.set()
 
     def _take_now(self, items: Sequence[_Item]) -> None:
         batch = Batch()
@@ -178,6 +186,8 @@ class Daemon:
         for item in items:
             if item.cursor is not None:
                 batch.cursors[item.source.name] = item.cursor
+            if isinstance(item.raw, Memo):
+                continue
             at = (item.source.name, bins.floor(item.received_at))
             seen.setdefault(at, 0)
             if item.raw is None:

@@ -140,11 +140,14 @@ def author_key(config: Config) -> bytes:
 def shares(found: Sequence[Source], catalog: Catalog) -> dict[str, dict[str, float]]:
     """Which share of a region each source lets us hear, before anything was counted.
 
-    A national source speaks for its region; a global stream for all of them and as loudly as ten national ones.
+    A national source speaks for its region; a global stream for all of them and as loudly as ten national ones. One that
+    only corroborates (its module says `CORROBORATES`) lets us hear nobody: its silence is no deafness.
     """
     from listener.signals.exposure import shares_of
 
     volumes: dict[str, dict[str, float]] = {}
     for one in found:
+        if getattr(one.module, "CORROBORATES", False):
+            continue
         volumes[one.name] = {one.region: 1.0} if one.region else dict.fromkeys(catalog.regions, 10.0)
     return shares_of(volumes)

@@ -4,9 +4,10 @@ A kind has a frozen `Options`, and two functions the daemon drives:
 
 `async def posts(options, cursor, net)` yields `(raw, cursor)`. Once `raw` and everything yielded before it is stored, the
 daemon commits `cursor`; None leaves the committed one as it is. A raw of None is a heartbeat (heard, nothing new), a `Gap`
-says what will never be heard. A source that can't go on raises `SourceError`; the daemon backs off and calls `posts` again
-with the last committed cursor, so a kind neither retries nor sleeps beyond its own interval. What was yielded and not
-committed comes again: ids are stable, so that is harmless. A cursor a kind can't read (another kind's) counts as none.
+says what will never be heard, a `Memo` only that its cursor must be stored before the source goes on. A source that can't
+go on raises `SourceError`; the daemon backs off and calls `posts` again with the last committed cursor, so a kind neither
+retries nor sleeps beyond its own interval. What was yielded and not committed comes again: ids are stable, so that is
+harmless. A cursor a kind can't read (another kind's) counts as none.
 
 `def parse(raw, received_at) -> Post | Delete | None` is pure. None means "not a post"; `MalformedError` means upstream broke its
 own format, and is counted. `Post.author` and `Delete.author` are names as upstream writes them: the daemon hashes them.
@@ -30,3 +31,11 @@ class Gap:
 
     since: datetime
     until: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Memo:
+    """What a source must not forget whatever happens next, such as what it is about to spend; nothing was heard.
+
+    The source is asked to go on only when the cursor beside it is stored.
+    """
