@@ -6,6 +6,8 @@ replay of an archive share them, and a process killed between two of them goes o
 
 from __future__ import annotations
 
+import json
+import zlib
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -17,6 +19,7 @@ from listener.pipeline import Pipeline
 from listener.signals import bins
 from listener.signals.aggregate import affected
 from listener.signals.baseline import Baselines
+from listener.signals.expected import expected_hours
 from listener.signals.exposure import Shares, exposure
 from listener.signals.panel import panel
 from listener.store import Store
@@ -41,6 +44,7 @@ HOUR = timedelta(hours=1)
 SETTLES = timedelta(minutes=10)  # after this a minute's hearing is final
 EXPLAIN_EVERY = timedelta(minutes=5)  # how often the cause of an ongoing incident is worked out again
 WATCHED = "watched"  # the mark that holds the last minute watched
+HEARING_NOW = "hearing_now"  # the mark that holds, by region, the share of the usual that is heard (JSON)
 HEARD_FROM = "heard_from"  # the mark that holds the first minute of an archive
 
 
@@ -75,6 +79,7 @@ class Recorder:
         self._services = frozenset(pipeline.config.signal.services)
         self._recent: dict[str, dict[tuple[str, datetime], Point]] = defaultdict(dict)
         self._recent_from: datetime | None = None
+        self._expected: set[str] = set()  # services whose usual hours were kept by this process
         self._heard: tuple[datetime, datetime, dict[str, Floats]] | None = None  # exposure of the last window
         self._baselines = Baselines(pipeline.catalog, self._hourly)
 
@@ -118,6 +123,7 @@ class Recorder:
     def tick(self, now: datetime) -> list[Transition]:
         """Watch the minute that ends at `now` (a bin start): panels in, transitions stored before they are given back."""
         self._recall(now)
+        self._expect(now)
         ongoing = self.store.incidents(states=(IncidentState.PENDING, IncidentState.FIRING), limit=1000)
         recently = self.store.incidents(states=(IncidentState.RESOLVED,), since=now - timedelta(hours=1), limit=1000)
         services = sorted({incident.service for incident in [*ongoing, *recently]} | self._stirring(now))
@@ -126,7 +132,7 @@ class Recorder:
         panels = self._panels(services, now)
         baselines = {service: self._baselines.of(panel, now) for service, panel in panels.items()}
         transitions, updated = self.pipeline.watch(panels, baselines, [*ongoing, *recently], now)
-        transitions = [replace(t, incident=self._explained(t.incident, ongoing)) for t in transitions]
+        transitions = [replace(t, incident=self._signed(self._explained(t.incident, ongoing))) for t in transitions]
         due = bins.floor(now, EXPLAIN_EVERY) == now
         updated = [self._explained(incident, ongoing) if due else incident for incident in updated]
         with self.store.transaction() as tx:
@@ -134,6 +140,27 @@ class Recorder:
             tx.put_incidents(updated)
             tx.set_mark(WATCHED, now.isoformat())
         return transitions
+
+    def _expect(self, now: datetime) -> None:
+        """Keep what was usual, for people who look later, and how well each region is heard now.
+
+        Each service has its own minute of the hour, so that no tick has to do them all.
+        """
+        minute = (now - bins.floor(now, HOUR)) // bins.BIN
+        due = [s for s, points in self._recent.items() if points and zlib.crc32(s.encode()) % 60 == minute]
+        rows = []
+        for service, one in self._panels(due, now).items():
+            spoken = {region for region, _ in self._recent[service]}
+            since = now - (3 * HOUR if service in self._expected else WINDOW)
+            self._expected.add(service)
+            usual = self._baselines.of(one, now)
+            rows += [e for region in sorted(spoken) for e in expected_hours(one.signals[region], usual[region], since)]
+        if not rows and minute % 5:
+            return
+        heard = {region: round(float(values[-1]), 3) for region, values in self._exposure(now - WINDOW, now).items()}
+        with self.store.transaction() as tx:
+            tx.put_expected(rows)
+            tx.set_mark(HEARING_NOW, json.dumps(heard))
 
     def forget(self, now: datetime) -> int:
         """Erase texts, authors and links older than the retention; give back of how many posts. Counts stay."""
@@ -218,6 +245,9 @@ class Recorder:
             start = max(since, bins.ceil(datetime.fromisoformat(mark), HOUR)) if mark else settled
             heard = {start + n * HOUR: 1.0 for n in range(bins.count(start, settled, HOUR))}
         return self.store.hourly(service, since, settled), heard
+
+    def _signed(self, incident: Incident) -> Incident:
+        return replace(incident, model=self.pipeline.classifier.digest, config=self.pipeline.config.digest)
 
     def _explained(self, incident: Incident, ongoing: Sequence[Incident]) -> Incident:
         since = incident.started_at - timedelta(minutes=30)

@@ -69,7 +69,7 @@ def test_every_kind_of_a_family_is_independent_of_the_others() -> None:
 def test_modules_stay_small_and_functions_short() -> None:
     for path in (ROOT / "listener").rglob("*.py"):
         text = path.read_text(encoding="utf-8")
-        assert text.count("\n") <= 350, f"{path.relative_to(ROOT)} has {text.count(chr(10))} lines"
+        assert text.count("\n") <= 335, f"{path.relative_to(ROOT)} has {text.count(chr(10))} lines"
         for node in ast.walk(ast.parse(text)):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 length = (node.end_lineno or 0) - node.lineno + 1

@@ -24,3 +24,32 @@ def test_texts_and_authors_are_erased_after_the_retention_and_counts_stay(pipeli
         assert kept["t:2"][0] == "instagram yine çöktü"
         assert store.points() == before
         assert recorder.forget(at(late)) == 0
+
+
+def test_what_was_usual_is_kept_hour_by_hour_beside_what_was_heard(pipeline: Pipeline) -> None:
+    with closing(open_store("sqlite:///:memory:")) as store:
+        recorder = Recorder(pipeline, store)
+        recorder.take(Batch(items=[post("instagram çöktü, giremiyorum", id="t:1", minutes=-30)]))
+        for minute in range(61):
+            recorder.tick(at(minute))
+        usual = store.expected(service="instagram", region="TR")
+        assert at(0) - timedelta(hours=1) in {row.at for row in usual}
+        assert all(0 < row.mean < row.high for row in usual)
+
+
+def test_an_incident_names_the_model_and_the_config_it_rests_on(pipeline: Pipeline) -> None:
+    with closing(open_store("sqlite:///:memory:")) as store:
+        recorder = Recorder(pipeline, store)
+        texts = [
+            "instagram çöktü",
+            "instagrama giremiyorum ya",
+            "insta gitti, hata veriyor",
+            "instagram açılmıyor bende de",
+        ]
+        posts = [post(f"{texts[n % 4]} {n}", id=f"t:{n}", minutes=n / 8) for n in range(40)]
+        recorder.take(Batch(items=list(posts)))
+        for minute in range(1, 8):
+            recorder.tick(at(minute))
+        (incident,) = store.incidents(service="instagram")
+        assert incident.model == pipeline.classifier.digest
+        assert incident.config == pipeline.config.digest

@@ -14,6 +14,7 @@ from typing import Protocol
 from listener.errors import ConfigError
 from listener.types import (
     Delete,
+    Expected,
     Hearing,
     Incident,
     IncidentState,
@@ -60,6 +61,10 @@ class Writer(Protocol):
 
     def put_points(self, points: Sequence[Point]) -> None:
         """Insert or replace points by (key, at). A point with nothing in it (posts == 0) is deleted."""
+        ...
+
+    def put_expected(self, expected: Sequence[Expected]) -> None:
+        """Insert or replace by (key, at)."""
         ...
 
     def add_hearing(self, hearing: Sequence[Hearing]) -> None:
@@ -125,6 +130,17 @@ class Store(Protocol):
         since: datetime | None = None,
         until: datetime | None = None,
     ) -> list[Point]:
+        """`since <= at < until`, in order of (key, at)."""
+        ...
+
+    def expected(
+        self,
+        *,
+        service: str = "",
+        region: str = "",
+        since: datetime | None = None,
+        until: datetime | None = None,
+    ) -> list[Expected]:
         """`since <= at < until`, in order of (key, at)."""
         ...
 

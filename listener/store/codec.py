@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from listener.types import (
+    Expected,
     Hearing,
     Incident,
     IncidentState,
@@ -38,6 +39,7 @@ MENTION = (
     "label", "chatter", "symptom", "model", "language", "confidence", "script", "cluster", "matches", "body",
 )  # fmt: skip
 POINT = ("service", "region", "at", "observed", "posts", "authors", "recovered", "labels", "excluded")
+EXPECTED = ("service", "region", "at", "mean", "high")
 INCIDENT = ("id", "service", "state", "started_at", "updated_at", "body")
 TRANSITION = ("id", "incident", "at", "from_state", "to_state", "body")
 NOTIFICATION = ("transition", "channel", "at", "outcome", "reason", "attempts")
@@ -174,6 +176,15 @@ def point_of(row: Row) -> Point:
         () if labels == "[]" else _sums.decode(labels),
         () if excluded == "[]" else _counts.decode(excluded),
     )
+
+
+def expected_row(expected: Expected) -> Row:
+    return expected.key.service, expected.key.region, micros(expected.at), expected.mean, expected.high
+
+
+def expected_of(row: Row) -> Expected:
+    service, region, at, mean, high = row
+    return Expected(SeriesKey(service, region), instant(at), mean, high)
 
 
 def hearing_of(row: Row) -> Hearing:

@@ -16,6 +16,7 @@ from listener.store import sqlite_queries as queries
 from listener.store.sqlite_connections import Connections
 from listener.store.sqlite_writer import SqliteWriter
 from listener.types import (
+    Expected,
     Hearing,
     Incident,
     IncidentState,
@@ -83,6 +84,13 @@ class SqliteStore:
         since_at, until_at = codec.bounds(since, until)
         rows = self._all(queries.POINTS, {"service": service, "region": region, "since": since_at, "until": until_at})
         return [codec.point_of(row) for row in rows]
+
+    def expected(
+        self, *, service: str = "", region: str = "", since: datetime | None = None, until: datetime | None = None
+    ) -> list[Expected]:
+        since_at, until_at = codec.bounds(since, until)
+        rows = self._all(queries.EXPECTED, {"service": service, "region": region, "since": since_at, "until": until_at})
+        return [codec.expected_of(row) for row in rows]
 
     def hourly(self, service: str, since: datetime, until: datetime) -> dict[tuple[str, datetime], float]:
         rows = self._all(queries.HOURLY, (service, *codec.bounds(since, until)))

@@ -62,6 +62,9 @@ POINTS = f"""{_SERIES}
 SELECT {_of("p", codec.POINT)} FROM series k CROSS JOIN points p ON p.service = k.service AND p.region = k.region
 WHERE :region IN ('', k.region) AND p.at >= :since AND p.at < :until
 ORDER BY p.service, p.region, p.at"""
+EXPECTED = f"""SELECT {_of("e", codec.EXPECTED)} FROM expected e
+WHERE :service IN ('', e.service) AND :region IN ('', e.region) AND e.at >= :since AND e.at < :until
+ORDER BY e.service, e.region, e.at"""
 HOURLY = """SELECT region, at - at % 3600000000 AS hour, sum(observed) FROM points
 WHERE service = ? AND at >= ? AND at < ? GROUP BY region, hour ORDER BY region, hour"""
 

@@ -10,6 +10,7 @@ from listener.store import codec
 from listener.store import sqlite_queries as queries
 from listener.types import (
     Delete,
+    Expected,
     Hearing,
     Incident,
     Mention,
@@ -121,6 +122,11 @@ class SqliteWriter:
         self._db.executemany(
             "DELETE FROM points WHERE service = ? AND region = ? AND at = ?",
             [(p.key.service, p.key.region, codec.micros(p.at)) for p in last if not p.posts],
+        )
+
+    def put_expected(self, expected: Sequence[Expected]) -> None:
+        self._db.executemany(
+            _insert("expected", codec.EXPECTED, "INSERT OR REPLACE"), [codec.expected_row(e) for e in expected]
         )
 
     def add_hearing(self, hearing: Sequence[Hearing]) -> None:

@@ -22,6 +22,7 @@ from listener.errors import StoreError
 from listener.store import Store, open_store
 from listener.types import (
     Delete,
+    Expected,
     Hearing,
     Incident,
     IncidentState,
@@ -509,3 +510,18 @@ def test_a_writer_killed_at_any_moment_leaves_whole_transactions(url: str) -> No
             store.close()
         forker.stdin.close()
     assert acknowledged > 0
+
+
+def test_what_was_usual_comes_back_by_series_and_hour(store: Store) -> None:
+    key, other = SeriesKey("instagram", "TR"), SeriesKey("viber", "RS")
+    kept = [
+        Expected(key, NOON, 1.5, 4.25),
+        Expected(key, NOON + 60 * MINUTE, 2.5, 5.0),
+        Expected(other, NOON, 0.0, 1e-9),
+    ]
+    with store.transaction() as writer:
+        writer.put_expected([replace(kept[0], mean=9.0), *kept[1:]])
+        writer.put_expected([kept[0]])
+    assert store.expected() == kept
+    assert store.expected(service="instagram", since=NOON + 60 * MINUTE) == [kept[1]]
+    assert store.expected(region="RS", until=NOON + 60 * MINUTE) == [kept[2]]
