@@ -55,6 +55,7 @@ class Web:
     enabled: bool = option(True, "serve the dashboard and the API")
     host: str = option("127.0.0.1", "address to listen on")
     port: int = option(8080, "port to listen on")
+    url: str = option("", "where others reach the dashboard, such as https://outages.example.org; messages link there")
 
 
 @dataclass(frozen=True)

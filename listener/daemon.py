@@ -16,19 +16,20 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from hashlib import blake2b
-from types import ModuleType
 from typing import Any
 
 from listener import kinds, telemetry
 from listener.errors import SourceError
+from listener.outbox import Channel, Outbox
 from listener.recorder import Batch, Recorder
 from listener.roster import Roster, Source
 from listener.signals import bins
 from listener.sources import Gap, Memo
 from listener.sources._net import Net
 from listener.store import Store
-from listener.types import Delete, Hearing, Notification, Post, Transition
+from listener.types import Delete, Hearing, Post
 
 MOST_IN_BATCH = 500
 QUEUE = 10_000  # posts that may wait; a full queue holds the sources back, and what they hold is read again
@@ -39,13 +40,6 @@ FORGET_EVERY = timedelta(hours=1)  # how often texts past the retention are eras
 OLD_NEWS = timedelta(days=1)  # transitions older than this when the daemon starts are not told any more
 
 log = telemetry.log("daemon")
-
-
-@dataclass(frozen=True)
-class Channel:
-    name: str
-    module: ModuleType
-    options: Any
 
 
 @dataclass
@@ -85,7 +79,15 @@ class Daemon:
         self._queue: asyncio.Queue[_Item] = asyncio.Queue(QUEUE)
         self._writer = ThreadPoolExecutor(1, "writer")
         self._stop = asyncio.Event()
-        self._told_from = self.started_at - OLD_NEWS
+        self.outbox = Outbox(
+            store,
+            channels,
+            write=self._on_writer,
+            clock=clock,
+            metrics=metrics,
+            random=random.Random(),  # noqa: S311 - jitter, not a secret
+            told_from=self.started_at - OLD_NEWS,
+        )
 
     async def run(self) -> None:
         """Until `stop`; then what is waiting is stored, and the rest is read again next time."""
@@ -96,6 +98,7 @@ class Daemon:
                 loop.add_signal_handler(name, self.stop)
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(self._supervise(source)) for source in self.sources]
+            tasks += [group.create_task(self.outbox.run(channel)) for channel in self.channels]
             tasks.append(group.create_task(self._watch()))
             storing = group.create_task(self._store())
             await self._stop.wait()
@@ -106,6 +109,10 @@ class Daemon:
         await self._flush()
         self._writer.shutdown()
         log.info("daemon_stopped")
+
+    async def _on_writer(self, work: Callable[[], None]) -> None:
+        """Run something on the thread that writes; once begun it is finished, also when we are told to stop."""
+        await asyncio.shield(asyncio.get_running_loop().run_in_executor(self._writer, work))
 
     def stop(self) -> None:
         self._stop.set()
@@ -174,8 +181,7 @@ class Daemon:
         await self._take(items)
 
     async def _take(self, items: Sequence[_Item]) -> None:
-        work = asyncio.get_running_loop().run_in_executor(self._writer, self._take_now, items)
-        await asyncio.shield(work)
+        await self._on_writer(partial(self._take_now, items))
         for item in items:
             if item.stored is not None:
                 item.stored.set()
@@ -247,8 +253,8 @@ class Daemon:
             now = self.clock()
             minute = bins.floor(now - GRACE) + bins.BIN
             await asyncio.sleep((minute + GRACE - now).total_seconds())
-            await asyncio.shield(asyncio.get_running_loop().run_in_executor(self._writer, self._tick, minute))
-            await self._tell()
+            await self._on_writer(partial(self._tick, minute))
+            self.outbox.wake()
 
     def _tick(self, minute: datetime) -> None:
         before = minute - bins.BIN
@@ -267,30 +273,3 @@ class Daemon:
                     to=str(transition.to_state),
                     regions=",".join(transition.incident.regions),
                 )
-
-    # --- out ----------------------------------------------------------------------------------------------------
-
-    async def _tell(self) -> None:
-        """Each transition once per channel, at least; the outcome is recorded with its reason."""
-        for channel in self.channels:
-            for transition in self.store.untold(channel.name):
-                if transition.at < self._told_from:
-                    continue  # a new channel is not told what happened long before it was there
-                outcome = await self._send(channel, transition)
-                write = asyncio.get_running_loop().run_in_executor(self._writer, self._told, outcome)
-                await asyncio.shield(write)
-                if outcome.outcome != "sent":
-                    break  # in order: the next one waits for this one
-
-    async def _send(self, channel: Channel, transition: Transition) -> Notification:
-        try:
-            await channel.module.send(transition, channel.options)
-        except SourceError as error:
-            self.metrics.notifications_failed.labels(channel.name, error.reason).inc()
-            return Notification(transition.id, channel.name, self.clock(), "failed", error.reason)
-        self.metrics.notifications.labels(channel.name).inc()
-        return Notification(transition.id, channel.name, self.clock(), "sent")
-
-    def _told(self, notification: Notification) -> None:
-        with self.store.transaction() as tx:
-            tx.add_notification(notification)

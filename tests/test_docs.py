@@ -36,7 +36,7 @@ def test_the_example_config_loads(monkeypatch: pytest.MonkeyPatch) -> None:
     names = {source.name for source in wiring.sources(read, catalog)}
     assert "my-town" in names
     assert "bluesky" not in names
-    assert [channel.name for channel in wiring.channels(read)] == ["log"]
+    assert [channel.name for channel in wiring.channels(read, catalog)] == ["log"]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))

@@ -1,4 +1,4 @@
-"""Commands that run: the daemon, the demo on a synthetic day, and the check of config and sources."""
+"""Commands that run: the daemon, and the demo on a synthetic day."""
 
 from __future__ import annotations
 
@@ -9,33 +9,29 @@ import signal as signals
 import socket
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from listener import __version__, kinds, telemetry
+from listener import __version__, telemetry, words
 from listener.cli import show, wiring
 from listener.cli.wiring import ConfigOption, ModelOption
-from listener.errors import ListenerError, SourceError
+from listener.errors import ListenerError
 from listener.types import UNNAMED
 
 if TYPE_CHECKING:
     from listener.config import Config
     from listener.daemon import Daemon
-    from listener.roster import Source
+    from listener.pipeline import Pipeline
     from listener.sources._net import Net
     from listener.store import Store
-
-PROBE = timedelta(seconds=40)  # how long `check` waits for one source
-AT_ONCE = 8
 
 
 def register(app: typer.Typer) -> None:
     app.command()(run)
     app.command()(demo)
-    app.command()(check)
 
 
 def run(
@@ -54,7 +50,7 @@ def run(
     read, catalog = wiring.read(config)
     pipeline = wiring.pipeline(read, catalog, model)
     sources = wiring.sources(read, catalog)
-    channels = wiring.channels(read)
+    channels = wiring.channels(read, catalog)
     listening = bind(read.web.host, read.web.port) if read.web.enabled else None
 
     from listener.daemon import Daemon
@@ -74,7 +70,8 @@ def run(
             author_key=wiring.author_key(read),
             metrics=metrics,
         )
-        app = web_app(opened, catalog, metrics.render) if listening else None
+        audit = figures(pipeline)
+        app = web_app(opened, catalog, metrics.render, audit=audit) if listening else None
         _unwrapped(asyncio.run, _together(daemon, app, listening, live=live, config=read))
     finally:
         opened.close()
@@ -151,7 +148,8 @@ def demo(
         if listening is not None:
             end = recorder.watched() or datetime.now(UTC)
             metrics = telemetry.Metrics(__version__)
-            app = web_app(opened, catalog, metrics.render, clock=lambda: end, synthetic=True)
+            audit = figures(pipeline)
+            app = web_app(opened, catalog, metrics.render, clock=lambda: end, synthetic=True, audit=audit)
             print(f"dashboard: http://{read.web.host}:{read.web.port}/ (Ctrl-C ends)", file=sys.stderr)
             asyncio.run(_serve(web_server(app), listening))
         opened.close()
@@ -171,6 +169,7 @@ def web_app(
     *,
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     synthetic: bool = False,
+    audit: Mapping[str, float] | None = None,
 ) -> Any:
     from listener.web.app import Settings, create_app
 
@@ -181,8 +180,16 @@ def web_app(
         metrics=metrics,
         clock=clock,
         synthetic=synthetic,
+        words=words.load(catalog.root),
+        audit=audit or {},
     )
     return create_app(store, settings)
+
+
+def figures(pipeline: Pipeline) -> dict[str, float]:
+    """What the model's own file says about how good it is, as far as the page on method shows it."""
+    scores = pipeline.classifier.meta.scores.get("all", {})
+    return {name: float(scores[name]) for name in ("f1", "ap", "ece", "label_f1", "services") if name in scores}
 
 
 def web_server(app: Any) -> Any:
@@ -194,7 +201,9 @@ def web_server(app: Any) -> Any:
             return contextlib.nullcontext()
 
     settings = uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=2, server_header=False)
-    return Server(settings)
+    server = Server(settings)
+    app.state.closing = lambda: server.should_exit  # open event streams end then
+    return server
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -221,63 +230,3 @@ def net(config: Config) -> Net:
         clock=lambda: datetime.now(UTC),
         allow_private=config.http.allow_private,
     )
-
-
-def check(config: ConfigOption = None, model: ModelOption = None) -> None:
-    """Check the config, the data and the model, and probe every source once. Nothing is stored."""
-    telemetry.configure("error")
-    read, catalog = wiring.read(config)
-    pipeline = wiring.pipeline(read, catalog, model)
-    found = wiring.sources(read, catalog)
-    wiring.channels(read)
-    print(
-        f"config ok · {len(catalog.languages)} languages, {len(catalog.services)} services, {len(catalog.places)} places"
-        f" · model {pipeline.classifier.digest[:19]}",
-        file=sys.stderr,
-    )
-    results = asyncio.run(_probe_all(found, net(read)))
-    rows = [(s.name, s.kind, s.region, reason or "ok", detail) for s, reason, detail in results]
-    rows.sort(key=lambda row: (row[3] == "ok", row[0]))
-    columns = ("source", "kind", "region", "state", "detail")
-    show.console().print(show.table("", columns, rows, empty="no sources configured"))
-    well = sum(1 for _, reason, _ in results if not reason)
-    print(f"{well} of {len(results)} sources answered", file=sys.stderr)
-    if results and not well:
-        raise ListenerError("no source answered")
-
-
-async def _probe_all(found: Sequence[Source], edge: Net) -> list[tuple[Source, str, str]]:
-    gate = asyncio.Semaphore(AT_ONCE)
-
-    async def one(source: Source) -> tuple[Source, str, str]:
-        async with gate:
-            return (source, *await _probe(source, edge))
-
-    results = []
-    async with edge:
-        with show.progress("probing", len(found)) as progress:
-            for done in asyncio.as_completed([one(source) for source in found]):
-                results.append(await done)
-                progress(len(results))
-    return results
-
-
-async def _probe(source: Source, edge: Net) -> tuple[str, str]:
-    """The reason it failed (empty when it answered), and what it said."""
-    try:
-        async with (
-            asyncio.timeout(PROBE.total_seconds()),
-            contextlib.aclosing(source.module.posts(source.options, None, edge)) as posts,
-        ):
-            async for raw, _ in posts:
-                if raw is None:
-                    return "", "answered, nothing new"
-                post = source.module.parse(raw, edge.now())
-                return "", f"first post from {show.when(getattr(post, 'created_at', None)) or 'somebody'}"
-    except SourceError as error:
-        return error.reason, str(error)
-    except TimeoutError:
-        return "timeout", f"no answer within {kinds.show_duration(PROBE)}"
-    except ValueError as error:
-        return "malformed", str(error)
-    return "", "nothing there"

@@ -13,6 +13,7 @@ import typer
 
 from listener import kinds
 from listener.config import Config
+from listener.telling import Rules
 
 FAMILIES = {"sources": "source", "detectors": "detector", "channels": "channel"}
 
@@ -46,6 +47,7 @@ def reference() -> str:
         "A source may also have `region` and `language`: what it brings is from there unless the post says otherwise.",
         "",
     ]
+    parts += ["### rules of any channel", "", *_keys(Rules), ""]
     for family, noun in FAMILIES.items():
         for kind in kinds.names(family):
             module = importlib.import_module(f"listener.{family}.{kind}")

@@ -14,13 +14,14 @@ import typer
 
 from listener import catalog as catalogs
 from listener import config as configs
-from listener import kinds
+from listener import kinds, words
 from listener.catalog import Catalog
 from listener.config import Config
 from listener.errors import ConfigError
+from listener.types import UNNAMED
 
 if TYPE_CHECKING:
-    from listener.daemon import Channel
+    from listener.outbox import Channel
     from listener.pipeline import Pipeline
     from listener.roster import Source
 
@@ -105,17 +106,29 @@ def source(name: str, kind: str, options: dict[str, Any], where: str, catalog: C
     )
 
 
-def channels(config: Config) -> list[Channel]:
-    """The config's channels, or the log when it names none."""
-    from listener.daemon import Channel
+def channels(config: Config, catalog: Catalog) -> list[Channel]:
+    """The config's channels with their rules, or the log when it names none."""
+    from listener.messages import Scribe
+    from listener.outbox import Channel
+    from listener.telling import Rules
 
     tables: Iterable[configs.Table] = config.channels or [configs.Table("log", "log", {})]
+    said = words.load(catalog.root)
+    names = {**{s.id: s.name for s in catalog.services.values()}, UNNAMED: "No service named"}
+    rule_names = {f.name for f in fields(Rules)}
     made = []
     for table in tables:
         if table.enabled:
             where = f"channel {table.name!r}"
             module = kinds.load("channels", table.kind, where)
-            made.append(Channel(table.name, module, kinds.convert(table.options, module.Options, where)))
+            own = {f.name for f in fields(module.Options)}
+            told = {key: value for key, value in table.options.items() if key in rule_names and key not in own}
+            rest = {key: value for key, value in table.options.items() if key not in told}
+            rules = kinds.convert(told, Rules, where)
+            if rules.language not in said:
+                raise ConfigError(f"{where}: no language {rules.language!r} (have: {', '.join(said)})")
+            scribe = Scribe(rules, said, names, config.web.url.rstrip("/"))
+            made.append(Channel(table.name, module, kinds.convert(rest, module.Options, where), scribe))
     return made
 
 

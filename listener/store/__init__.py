@@ -175,6 +175,10 @@ class Store(Protocol):
         """Newest start first; `since` keeps those updated since."""
         ...
 
+    def incident(self, id: str) -> Incident | None:
+        """The incident of this id as it is now; None when nobody knows it."""
+        ...
+
     def transitions(self, *, incident: str = "", after: str = "", limit: int = 1000) -> list[Transition]:
         """In the order they were stored, those after the transition `after`; from the first when nobody knows that id."""
         ...
@@ -184,7 +188,11 @@ class Store(Protocol):
         ...
 
     def untold(self, channel: str) -> list[Transition]:
-        """Transitions without a `sent` notification of this channel, in order."""
+        """Transitions this channel was neither told of (`sent`) nor meant to be (`skipped`), in order."""
+        ...
+
+    def told(self, channel: str, incidents: Sequence[str]) -> set[str]:
+        """Those of the incidents of which this channel was told something."""
         ...
 
     def cursor(self, source: str) -> str | None:

@@ -126,6 +126,10 @@ class SqliteStore:
         rows = self._all(queries.INCIDENTS, {"states": wanted, "service": service, "since": since_at, "limit": limit})
         return [codec.incident_of(body) for (body,) in rows]
 
+    def incident(self, id: str) -> Incident | None:
+        body = self._value(queries.INCIDENT, id)
+        return None if body is None else codec.incident_of(body)
+
     def transitions(self, *, incident: str = "", after: str = "", limit: int = 1000) -> list[Transition]:
         query = queries.TRANSITIONS_OF_INCIDENT if incident else queries.TRANSITIONS
         rows = self._all(query, {"incident": incident, "after": after, "limit": limit})
@@ -141,6 +145,9 @@ class SqliteStore:
     def untold(self, channel: str) -> list[Transition]:
         rows = self._all(queries.UNTOLD, (channel,))
         return [codec.transition_of(row) for row in rows]
+
+    def told(self, channel: str, incidents: Sequence[str]) -> set[str]:
+        return {incident for (incident,) in self._all(queries.TOLD, (channel, codec.listed(list(incidents))))}
 
     def cursor(self, source: str) -> str | None:
         return self._value(queries.CURSOR, source)

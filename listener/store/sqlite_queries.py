@@ -78,6 +78,7 @@ HEALTH = f"SELECT {_of('h', codec.HEALTH)} FROM health h ORDER BY h.source"
 CURSOR = "SELECT cursor FROM cursors WHERE source = ?"
 MARK = "SELECT value FROM marks WHERE name = ?"
 
+INCIDENT = "SELECT body FROM incidents WHERE id = ?"
 INCIDENTS = """SELECT body FROM incidents
 WHERE state IN (SELECT value FROM json_each(:states)) AND :service IN ('', service) AND updated_at >= :since
 ORDER BY started_at DESC, id LIMIT :limit"""
@@ -89,8 +90,10 @@ TRANSITIONS_OF_INCIDENT = f"""{_TRANSITIONS}
 WHERE t.seq > coalesce((SELECT seq FROM transitions WHERE id = :after), 0) AND t.incident = :incident
 ORDER BY t.seq LIMIT :limit"""
 UNTOLD = f"""{_TRANSITIONS}
-WHERE NOT EXISTS (SELECT 1 FROM notifications WHERE transition = t.id AND channel = ? AND outcome = 'sent')
+WHERE NOT EXISTS (SELECT 1 FROM notifications WHERE transition = t.id AND channel = ? AND outcome IN ('sent', 'skipped'))
 ORDER BY t.seq"""
+TOLD = """SELECT DISTINCT t.incident FROM notifications n JOIN transitions t ON t.id = n.transition
+WHERE n.channel = ? AND n.outcome = 'sent' AND t.incident IN (SELECT value FROM json_each(?))"""
 _NOTIFICATIONS = f"SELECT {_of('n', codec.NOTIFICATION)} FROM notifications n"
 NOTIFICATIONS = f"{_NOTIFICATIONS} ORDER BY n.seq"
 NOTIFICATIONS_OF_TRANSITION = f"{_NOTIFICATIONS} WHERE n.transition = ? ORDER BY n.seq"

@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from fastapi import FastAPI, Request, Response
+from fastapi import FastAPI, Response
 from fastapi.responses import PlainTextResponse
+from starlette.datastructures import MutableHeaders
+from starlette.middleware.gzip import GZipMiddleware
 from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from listener.store import Store
 from listener.types import IncidentState
-from listener.web import api, atom, pages
+from listener.web import api, badge, feeds, live, pages
+from listener.web.validators import Validators
+from listener.words import Words, load
 
 HERE = Path(__file__).parent
 FRESH = timedelta(minutes=30)  # ready means: some source was heard within this time
-POLICY = "default-src 'self'; style-src 'self'; script-src 'self'; img-src 'self' data:; frame-ancestors 'none'; base-uri 'none'"
+POLICY = "; ".join(
+    [
+        "default-src 'none'",
+        *(f"{kind}-src 'self'" for kind in ("style", "script", "img", "connect")),
+        "base-uri 'none'",
+        "form-action 'self'",
+    ]
+)
 
 
 @dataclass(frozen=True)
@@ -30,6 +42,8 @@ class Settings:
     metrics: Callable[[], bytes] = lambda: b""
     clock: Callable[[], datetime] = lambda: datetime.max.replace(tzinfo=UTC)
     synthetic: bool = False  # what is shown was invented, and every page says so
+    words: Mapping[str, Words] = field(default_factory=load)  # by language
+    audit: Mapping[str, float] = field(default_factory=dict)  # how well the model did on posts it had not seen
 
 
 def create_app(store: Store, settings: Settings) -> FastAPI:
@@ -42,21 +56,42 @@ def create_app(store: Store, settings: Settings) -> FastAPI:
         docs_url=None,
         redoc_url=None,
     )
+    app.state.closing = lambda: False  # the server that runs it tells when it is about to stop
     app.mount("/static", StaticFiles(directory=HERE / "static"), name="static")
     app.include_router(pages.router(store, settings))
     app.include_router(api.router(store, settings.clock), prefix="/api/v1")
-    app.include_router(atom.router(store, settings.clock))
+    app.include_router(feeds.router(store, settings.clock))
+    app.include_router(badge.router(store, settings.services, settings.regions))
+    app.include_router(live.router(store))
     _operations(app, store, settings)
 
-    @app.middleware("http")
-    async def safe_headers(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
-        response = await call_next(request)
-        response.headers["Content-Security-Policy"] = POLICY
-        response.headers["X-Content-Type-Options"] = "nosniff"
-        response.headers["Referrer-Policy"] = "no-referrer"
-        return response
-
+    app.add_middleware(Validators, prefix="/api/")
+    app.add_middleware(GZipMiddleware, minimum_size=2000)
+    app.add_middleware(SafeHeaders)
     return app
+
+
+class SafeHeaders:
+    """ASGI middleware: what a browser may do with our answers. Only a badge may stand in somebody else's page."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        framed = (
+            "*" if scope.get("path", "").removeprefix(scope.get("root_path", "")).startswith("/badge/") else "'none'"
+        )
+
+        async def safe(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(raw=message["headers"])
+                headers["Content-Security-Policy"] = f"{POLICY}; frame-ancestors {framed}"
+                headers["X-Content-Type-Options"] = "nosniff"
+                headers["Referrer-Policy"] = "no-referrer"
+                message = {**message, "headers": headers.raw}
+            await send(message)
+
+        await self._app(scope, receive, safe)
 
 
 def _operations(app: FastAPI, store: Store, settings: Settings) -> None:

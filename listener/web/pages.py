@@ -1,45 +1,31 @@
-"""Pages for people, rendered on the server."""
+"""Pages for people, rendered on the server in their language."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter, Request, Response
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
+from listener import words
 from listener.store import Store
-from listener.types import Incident, IncidentState, State
+from listener.types import UNKNOWN_REGION, Incident, IncidentState
+from listener.web import live, views
 
 if TYPE_CHECKING:
     from listener.web.app import Settings
 
-DAY = timedelta(days=1)
-BARS = 96  # of a quarter of an hour
-ROWS = 25
-POSTS = 8
-_ORDER = (State.PROBLEMS, State.POSSIBLE, State.RECOVERING, State.QUIET)
-
-
-@dataclass
-class Row:
-    """One series on the front page: its state and its last day as a sparkline."""
-
-    service: str
-    service_name: str
-    region: str
-    region_name: str
-    state: State
-    total: float = 0.0
-    bars: list[float] = field(default_factory=lambda: [0.0] * BARS)  # chatter per quarter of an hour
-    top: float = 0.0  # the highest of them
-
-    @property
-    def line(self) -> str:
-        """Points of an SVG polyline in a box of 96 by 20."""
-        return " ".join(f"{i},{20 - 18 * value / max(self.top, 3.0):.1f}" for i, value in enumerate(self.bars))
+SIGNS = {
+    **dict.fromkeys(("problems", "firing"), "▲"),
+    **dict.fromkeys(("possible", "pending"), "◆"),
+    "recovering": "▽",
+    **dict.fromkeys(("quiet", "resolved"), "●"),
+    "no_data": "○",
+}
+Page = Callable[[Request, str, dict[str, Any]], Response]
 
 
 def environment() -> Environment:
@@ -54,74 +40,121 @@ def environment() -> Environment:
     made.filters["clock"] = lambda at: f"{at:%H:%M}"
     made.filters["stamp"] = lambda at: at.strftime("%Y-%m-%dT%H:%M:%SZ")
     made.filters["day"] = lambda at: f"{at:%d %b %Y %H:%M}"
+    made.filters["percent"] = lambda share: f"{100 * share:.0f} %"
+    made.filters["figure"] = lambda value: f"{value:.0f}" if value >= 10 else f"{value:.1f}"
+    made.globals["sign"] = lambda state: SIGNS.get(str(state), "●")
+    made.globals["likeliest"] = views.likeliest
     return made
 
 
 def router(store: Store, settings: Settings) -> APIRouter:
     """The pages over one store."""
-    routes = APIRouter()
+    routes = APIRouter(include_in_schema=False)
     templates = environment()
 
-    @routes.get("/", include_in_schema=False)
+    def page(request: Request, template: str, values: dict[str, Any], status: int = 200) -> Response:
+        said = words.chosen(
+            settings.words,
+            request.query_params.get("lang", ""),
+            request.cookies.get(words.COOKIE, ""),
+            request.headers.get("accept-language", ""),
+        )
+        now = settings.clock()
+        health = store.health()
+        body = templates.get_template(template).render(
+            root=request.scope.get("root_path", ""),
+            path=request.url.path.removeprefix(request.scope.get("root_path", "")),
+            settings=settings,
+            words=said,
+            languages=settings.words,
+            now=now,
+            version=live.version(store),
+            sources=len(health),
+            well=sum(1 for h in health if h.last_success_at and not h.errors_in_a_row),
+            name=lambda service: settings.services.get(service, service),
+            place=lambda code: (
+                said.of("regions", code) if code in said.tables["regions"] else settings.regions.get(code, code)
+            ),
+            **values,
+        )
+        response = Response(body, status, media_type="text/html; charset=utf-8")
+        if request.query_params.get("lang") == said.code:
+            response.set_cookie(words.COOKIE, said.code, max_age=365 * 86400, samesite="lax", httponly=True)
+        return response
+
+    @routes.get("/")
     def front(request: Request) -> Response:
         now = settings.clock()
-        incidents = store.incidents(since=now - 7 * DAY, limit=200)
-        health = store.health()
-        page = templates.get_template("front.html").render(
-            root=request.scope.get("root_path", ""),
-            settings=settings,
-            now=now,
-            ongoing=[_told(store, i) for i in incidents if i.state is not IncidentState.RESOLVED],
-            past=[_told(store, i) for i in incidents if i.state is IncidentState.RESOLVED],
-            rows=_rows(store, settings, incidents, now),
-            health=sorted(health, key=lambda h: (-h.errors_in_a_row, h.source)),
-            well=sum(1 for h in health if h.last_success_at and not h.errors_in_a_row),
+        incidents = store.incidents(since=now - timedelta(days=7), limit=200)
+        return page(
+            request,
+            "front.html",
+            {
+                **_incidents(incidents),
+                "map": views.outlines(),
+                "places": views.places(store, incidents, _codes(settings)),
+                "rows": views.rows(store, incidents, now),
+            },
         )
-        return Response(page, media_type="text/html; charset=utf-8")
+
+    @routes.get("/incidents/{id}")
+    def incident(request: Request, id: str) -> Response:
+        found = store.incident(id[:200])
+        if found is None:
+            return page(request, "missing.html", {}, 404)
+        return page(request, "incident.html", {"story": views.story(store, found, settings.clock()), "incident": found})
+
+    @routes.get("/services/{id}")
+    def service(request: Request, id: str) -> Response:
+        if id not in settings.services:
+            return page(request, "missing.html", {}, 404)
+        now = settings.clock()
+        incidents = store.incidents(service=id, since=now - timedelta(days=90), limit=200)
+        table = views.rows(store, incidents, now, service=id)
+        return page(
+            request, "series.html", {**_incidents(incidents), "rows": table, "of": id, "code": "", "share": None}
+        )
+
+    @routes.get("/regions/{code}")
+    def region(request: Request, code: str) -> Response:
+        if code not in settings.regions:
+            return page(request, "missing.html", {}, 404)
+        now = settings.clock()
+        incidents = [i for i in store.incidents(since=now - timedelta(days=90), limit=500) if code in i.regions]
+        table = views.rows(store, incidents, now, region=code)
+        share = views.hearing(store).get(code)
+        return page(
+            request, "series.html", {**_incidents(incidents), "rows": table, "of": "", "code": code, "share": share}
+        )
+
+    @routes.get("/sources")
+    def sources(request: Request) -> Response:
+        now = settings.clock()
+        health = sorted(store.health(), key=lambda h: (-h.errors_in_a_row, h.last_success_at is not None, h.source))
+        return page(request, "sources.html", {"health": health, "dropped": _dropped(store, now)})
+
+    @routes.get("/methodology")
+    def methodology(request: Request) -> Response:
+        return page(request, "methodology.html", {"audit": settings.audit})
 
     return routes
 
 
-def _told(store: Store, incident: Incident) -> tuple[Incident, list[object]]:
-    """An incident with the posts it rests on, the surest first, one of each text."""
-    until = incident.resolved_at or incident.updated_at
-    found = store.mentions(
-        service=incident.service, since=incident.started_at - timedelta(minutes=15), until=until, limit=400
-    )
-    surest = sorted(found, key=lambda m: (-m.score.chatter, m.at))
-    seen: set[str] = set()
-    kept: list[object] = []
-    for mention in surest:
-        if mention.post.text and mention.post.text not in seen and len(kept) < POSTS:
-            seen.add(mention.post.text)
-            kept.append(mention)
-    return incident, kept
+def _codes(settings: Settings) -> list[str]:
+    """Regions in the order they are listed, the unknown one last."""
+    return sorted(settings.regions, key=lambda code: (code == UNKNOWN_REGION, code))
 
 
-def _rows(store: Store, settings: Settings, incidents: list[Incident], now: datetime) -> list[Row]:
-    states = {
-        (i.service, part.region): part.state
-        for i in incidents
-        if i.state is not IncidentState.RESOLVED
-        for part in i.parts
+def _incidents(incidents: list[Incident]) -> dict[str, list[Incident]]:
+    return {
+        "ongoing": [i for i in incidents if i.state is not IncidentState.RESOLVED],
+        "past": [i for i in incidents if i.state is IncidentState.RESOLVED],
     }
-    start = now - DAY
-    rows: dict[tuple[str, str], Row] = {}
-    for point in store.points(since=start, until=now):
-        key = (point.key.service, point.key.region)
-        row = rows.get(key)
-        if row is None:
-            service, region = key
-            row = rows[key] = Row(
-                service=service,
-                service_name=settings.services.get(service, service),
-                region=region,
-                region_name=settings.regions.get(region, region),
-                state=states.get(key, State.QUIET),
-            )
-        bar = min(BARS - 1, int((point.at - start) / DAY * BARS))
-        row.bars[bar] += point.observed
-        row.top = max(row.top, row.bars[bar])
-        row.total += point.observed
-    loudest = sorted(rows.values(), key=lambda r: (_ORDER.index(r.state), -r.total, r.service, r.region))
-    return [row for row in loudest if row.total >= 0.5][:ROWS]
+
+
+def _dropped(store: Store, now: datetime) -> list[tuple[str, int]]:
+    """Posts dropped today and yesterday, by reason, most first."""
+    sums: dict[str, int] = {}
+    for (_, reason), posts in store.dropped(now - timedelta(days=1)).items():
+        sums[reason] = sums.get(reason, 0) + posts
+    return sorted(sums.items(), key=lambda pair: -pair[1])

@@ -1,10 +1,42 @@
-// Times in the viewer's zone with UTC on hover, and a fresh page every minute while somebody looks at it.
+// Times in the viewer's zone with UTC on hover, and the page's content anew when the server says that something changed.
 "use strict";
-const format = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
-for (const time of document.querySelectorAll("time[datetime]")) {
-  time.title = time.dateTime.replace("T", " ").replace("Z", " UTC");
-  time.textContent = format.format(new Date(time.dateTime));
+const lang = document.documentElement.lang;
+const habit = navigator.language.startsWith(lang) ? navigator.language : lang; // en-GB and en-US write the hour differently
+const format = new Intl.DateTimeFormat(habit, { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit" });
+
+function localTimes(root) {
+  for (const time of root.querySelectorAll("time[datetime]")) {
+    time.title = time.dateTime.replace("T", " ").replace("Z", " UTC");
+    time.textContent = format.format(new Date(time.dateTime));
+  }
 }
-setInterval(() => {
-  if (document.visibilityState === "visible" && !document.querySelector("details[open]")) location.reload();
-}, 60000);
+
+async function refresh() {
+  const answer = await fetch(location.href, { headers: { Accept: "text/html" } });
+  if (!answer.ok) return;
+  const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
+  localTimes(fresh);
+  const open = new Set([...document.querySelectorAll("details[open] summary")].map((s) => s.textContent));
+  const focused = document.activeElement?.closest("a[href]")?.getAttribute("href");
+  for (const part of ["main", "footer"]) {
+    document.querySelector(part).replaceChildren(...fresh.querySelector(part).childNodes);
+  }
+  document.title = fresh.title;
+  for (const summary of document.querySelectorAll("summary")) {
+    if (open.has(summary.textContent)) summary.parentElement.open = true;
+  }
+  if (focused) document.querySelector(`main a[href="${CSS.escape(focused)}"]`)?.focus({ preventScroll: true });
+}
+
+localTimes(document);
+const connection = document.getElementById("connection");
+const events = new EventSource(document.body.dataset.events);
+let known = document.body.dataset.version;
+events.addEventListener("changed", (event) => {
+  connection.textContent = connection.dataset.live;
+  if (known !== event.data) refresh();
+  known = event.data;
+});
+events.addEventListener("error", () => {
+  connection.textContent = connection.dataset.offline;
+});

@@ -1,9 +1,11 @@
-"""`/incidents.atom`: incidents as a feed (RFC 4287), one entry per incident, updated as it changes."""
+"""Incidents as feeds: `/incidents.atom` (RFC 4287) and `/incidents.json` (JSON Feed 1.1), one entry per incident."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from datetime import datetime
+from urllib.parse import quote
 from xml.etree import ElementTree as ET
 
 from fastapi import APIRouter, Request, Response
@@ -25,7 +27,39 @@ def router(store: Store, clock: Callable[[], datetime]) -> APIRouter:
         body = _feed(base, found, max((i.updated_at for i in found), default=clock()))
         return Response(body, media_type="application/atom+xml; charset=utf-8")
 
+    @routes.get("/incidents.json", include_in_schema=False)
+    def json_feed(request: Request) -> Response:
+        base = str(request.base_url).rstrip("/")
+        items = [
+            {
+                "id": f"tag:listener,2026:{incident.id}",
+                "url": _page(base, incident),
+                "title": _title(incident),
+                "content_text": _summary(incident),
+                "date_published": incident.started_at.isoformat(),
+                "date_modified": incident.updated_at.isoformat(),
+                "tags": [incident.service, *incident.regions, str(incident.state)],
+            }
+            for incident in store.incidents(limit=100)
+        ]
+        feed = {
+            "version": "https://jsonfeed.org/version/1.1",
+            "title": "listener: incidents",
+            "home_page_url": f"{base}/",
+            "feed_url": f"{base}/incidents.json",
+            "items": items,
+        }
+        return Response(json.dumps(feed, ensure_ascii=False), media_type="application/feed+json; charset=utf-8")
+
     return routes
+
+
+def _page(base: str, incident: Incident) -> str:
+    return f"{base}/incidents/{quote(incident.id, safe='')}"
+
+
+def _title(incident: Incident) -> str:
+    return f"{incident.service} in {', '.join(incident.regions)}: {incident.state}"
 
 
 def _feed(base: str, found: list[Incident], updated: datetime) -> bytes:
@@ -38,10 +72,10 @@ def _feed(base: str, found: list[Incident], updated: datetime) -> bytes:
     for incident in found:
         entry = ET.SubElement(feed, f"{{{ATOM}}}entry")
         _add(entry, "id", f"tag:listener,2026:{incident.id}")
-        _add(entry, "title", f"{incident.service} in {', '.join(incident.regions)}: {incident.state}")
+        _add(entry, "title", _title(incident))
         _add(entry, "updated", incident.updated_at.isoformat())
         _add(entry, "published", incident.started_at.isoformat())
-        ET.SubElement(entry, f"{{{ATOM}}}link", rel="alternate", href=f"{base}/#{incident.id}")
+        ET.SubElement(entry, f"{{{ATOM}}}link", rel="alternate", href=_page(base, incident))
         author = ET.SubElement(entry, f"{{{ATOM}}}author")
         _add(author, "name", "listener")
         _add(entry, "summary", _summary(incident))

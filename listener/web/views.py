@@ -1,0 +1,239 @@
+"""What a page shows, worked out from the store: plain values for templates."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from listener.store import Store
+from listener.types import (
+    CHATTER,
+    CORROBORATING,
+    UNKNOWN_REGION,
+    Expected,
+    Incident,
+    IncidentState,
+    Mention,
+    Point,
+    SeriesKey,
+    State,
+    Tier,
+    Transition,
+)
+from listener.web.charts import Moment, Spark, shares, spark
+
+DAY, HOUR, FIVE = timedelta(days=1), timedelta(hours=1), timedelta(minutes=5)
+BARS = 96  # of a quarter of an hour
+ROWS = 40
+POSTS = 12
+MENTIONS = 2_000  # of an incident that are read for its page
+HEARING_NOW = "hearing_now"
+DEAF = 0.2  # less of the usual than this is as good as nothing
+LOUDEST = (State.PROBLEMS, State.POSSIBLE, State.RECOVERING, State.NO_DATA, State.QUIET)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One series: its state and its last day."""
+
+    key: SeriesKey
+    state: State
+    total: float
+    spark: Spark
+
+
+@dataclass(frozen=True)
+class Place:
+    """A region on the map, with the services that stand out there."""
+
+    code: str
+    state: State
+    services: tuple[str, ...]
+    hearing: float | None  # share of the usual that is heard, None when nobody said
+
+
+@cache
+def outlines() -> dict[str, Any]:
+    """`map.json`: Natural Earth's country outlines, projected and simplified."""
+    made: dict[str, Any] = json.loads((Path(__file__).parent / "map.json").read_text(encoding="utf-8"))
+    return made
+
+
+def hearing(store: Store) -> dict[str, float]:
+    """How much of the usual is heard of each region, as the daemon last wrote it down."""
+    mark = store.mark(HEARING_NOW)
+    return json.loads(mark) if mark else {}
+
+
+def states(incidents: Iterable[Incident]) -> dict[SeriesKey, State]:
+    """What open incidents say of each series."""
+    return {
+        SeriesKey(incident.service, part.region): part.state
+        for incident in incidents
+        if incident.state is not IncidentState.RESOLVED
+        for part in incident.parts
+    }
+
+
+def places(store: Store, incidents: Sequence[Incident], regions: Iterable[str]) -> list[Place]:
+    """Every region with its worst state. One that can hardly be heard has no data, whatever else is said."""
+    found = states(incidents)
+    heard = hearing(store)
+    made = []
+    for code in regions:
+        here = {key.service: state for key, state in found.items() if key.region == code}
+        worst = min(here.values(), key=LOUDEST.index, default=State.QUIET)
+        share = heard.get(code)
+        if worst is State.QUIET and share is not None and share < DEAF:
+            worst = State.NO_DATA
+        made.append(Place(code, worst, tuple(sorted(here)), share))
+    return made
+
+
+def rows(
+    store: Store, incidents: Sequence[Incident], now: datetime, *, service: str = "", region: str = "", most: int = ROWS
+) -> list[Row]:
+    """The series that say anything, those in trouble first, then by how much was said in a day."""
+    start = now - DAY
+    known = states(incidents)
+    points: dict[SeriesKey, list[Point]] = defaultdict(list)
+    for point in store.points(service=service, region=region, since=start, until=now):
+        points[point.key].append(point)
+    total = {key: sum(point.observed for point in of) for key, of in points.items()}
+    order = sorted(
+        (key for key in points if total[key] >= 0.5 or key in known),
+        key=lambda key: (LOUDEST.index(known.get(key, State.QUIET)), -total[key], key),
+    )[:most]
+    usual: dict[SeriesKey, list[Expected]] = defaultdict(list)
+    for one in sorted({key.service for key in order}):
+        for row in store.expected(service=one, region=region, since=start - HOUR, until=now):
+            usual[row.key].append(row)
+    return [
+        Row(key, known.get(key, State.QUIET), total[key], spark(points[key], usual[key], start, now, BARS))
+        for key in order
+    ]
+
+
+@dataclass(frozen=True)
+class Rung:
+    """One step of the ladder of who says so."""
+
+    name: str  # a key of the words
+    first_at: datetime | None
+    posts: int
+
+
+@dataclass(frozen=True)
+class Story:
+    """An incident with everything that speaks for and against it."""
+
+    incident: Incident
+    history: Sequence[Transition]
+    moment: Moment
+    spark: Spark
+    symptoms: Sequence[tuple[str, float]]
+    labels: Sequence[tuple[str, float]]
+    ladder: Sequence[Rung]
+    counted: Sequence[Mention]
+    excluded: Sequence[tuple[str, int]]
+    spoke: Sequence[tuple[str, int]]
+    silent: Sequence[str]
+    open_questions: Sequence[str] = field(default_factory=tuple)
+
+
+def story(store: Store, incident: Incident, now: datetime) -> Story:
+    """Everything an incident's page needs."""
+    start = incident.started_at - 2 * HOUR
+    start -= timedelta(minutes=start.minute % 5)
+    end = min(now, (incident.resolved_at or incident.updated_at) + HOUR)
+    points = [
+        point
+        for point in store.points(service=incident.service, since=start, until=end)
+        if point.key.region in incident.regions
+    ]
+    usual = [
+        row
+        for row in store.expected(service=incident.service, since=start - HOUR, until=end)
+        if row.key.region in incident.regions
+    ]
+    within = [point for point in points if point.at >= incident.started_at - timedelta(minutes=5)]
+    said = Counter[str]()
+    excluded = Counter[str]()
+    for point in within:
+        said.update(dict(point.labels))
+        excluded.update(dict(point.excluded))
+    mentions = store.mentions(
+        service=incident.service, since=incident.started_at - timedelta(minutes=15), until=end, limit=MENTIONS
+    )
+    mentions.reverse()
+    spoke = Counter(mention.post.source for mention in mentions)
+    bars = max(2, math.ceil((end - start) / FIVE))
+    end = start + bars * FIVE
+    return Story(
+        incident=incident,
+        history=store.transitions(incident=incident.id),
+        moment=Moment(start, end),
+        spark=spark(points, usual, start, end, bars),
+        symptoms=shares(said, "symptom:"),
+        labels=shares({name: value for name, value in said.items() if ":" not in name}, ""),
+        ladder=_ladder(mentions),
+        counted=_surest(mentions),
+        excluded=excluded.most_common(),
+        spoke=spoke.most_common(),
+        silent=[h.source for h in store.health() if h.source not in spoke],
+        open_questions=_open_questions(incident, mentions),
+    )
+
+
+def _ladder(mentions: Sequence[Mention]) -> list[Rung]:
+    """Who said so first: people it happens to, people who pass it on, the press, the company, instruments."""
+    steps: dict[str, list[Mention]] = {name: [] for name in ("first_hand", "relayed", "press", "official", "measured")}
+    for mention in mentions:
+        if mention.score.label not in CHATTER:
+            continue
+        if mention.post.tier is Tier.PERSON:
+            steps["relayed" if mention.score.label == "relay" else "first_hand"].append(mention)
+        else:
+            steps[mention.post.tier.value].append(mention)
+    return [Rung(name, of[0].at if of else None, len(of)) for name, of in steps.items()]
+
+
+def _surest(mentions: Sequence[Mention]) -> list[Mention]:
+    """One of each text, the surest first."""
+    seen: set[str] = set()
+    kept: list[Mention] = []
+    for mention in sorted(mentions, key=lambda m: (-m.score.chatter, m.at, m.post.id)):
+        if mention.post.text and mention.post.text not in seen and mention.post.tier not in CORROBORATING:
+            seen.add(mention.post.text)
+            kept.append(mention)
+        if len(kept) == POSTS:
+            break
+    return kept
+
+
+def _open_questions(incident: Incident, mentions: Sequence[Mention]) -> list[str]:
+    """What can't be told, as keys of the words."""
+    asked = []
+    if not any(mention.post.tier is Tier.OFFICIAL for mention in mentions):
+        asked.append("cannot_company")
+    if UNKNOWN_REGION in incident.regions:
+        asked.append("cannot_region")
+    if incident.authors < 10:
+        asked.append("cannot_few")
+    if incident.cause and max(incident.cause.values()) < 0.6:
+        asked.append("cannot_cause")
+    if incident.state is not IncidentState.RESOLVED:
+        asked.append("cannot_end")
+    return asked
+
+
+def likeliest(cause: Mapping[str, float]) -> list[tuple[str, float]]:
+    """Causes worth naming, the likeliest first."""
+    return sorted(((name, p) for name, p in cause.items() if p >= 0.05), key=lambda pair: -pair[1])

@@ -1,0 +1,55 @@
+"""What pages and messages say, in the reader's language: `data/interface/<code>.toml`, one file a language."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from listener.catalog import default_root
+from listener.errors import ConfigError
+
+FALLBACK = "en"
+COOKIE = "lang"
+
+
+@dataclass(frozen=True)
+class Words:
+    """One language. `words("since")` gives a phrase, `words.of("states", "quiet")` the name of a value."""
+
+    code: str
+    name: str
+    tables: Mapping[str, Mapping[str, str]]
+
+    def __call__(self, key: str, **values: object) -> str:
+        """Raises `KeyError` for a key that no language has."""
+        text = self.tables["words"][key]
+        return text.format(**values) if values else text
+
+    def of(self, table: str, key: object) -> str:
+        """The name of a state, cause, symptom, label, reason or region; the key itself when it has none."""
+        return self.tables[table].get(str(key), str(key).replace("_", " "))
+
+
+@cache
+def load(root: Path | None = None) -> Mapping[str, Words]:
+    """Every language there is a file for, the fallback first. Raises `ConfigError` that names the file."""
+    made = {}
+    folder = (root or default_root()) / "interface"
+    for path in sorted(folder.glob("*.toml"), key=lambda path: (path.stem != FALLBACK, path.stem)):
+        try:
+            table = tomllib.loads(path.read_text(encoding="utf-8"))
+            made[path.stem] = Words(path.stem, table.pop("name"), table)
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, KeyError) as error:
+            raise ConfigError(f"{path}: {error}") from error
+    if FALLBACK not in made:
+        raise ConfigError(f"{folder}: no {FALLBACK}.toml here; pages and messages need it")
+    return made
+
+
+def chosen(known: Mapping[str, Words], asked: str, kept: str, accepted: str) -> Words:
+    """The viewer's language: asked for in the URL, else kept in a cookie, else the first the browser names that we have."""
+    browser = (part.partition(";")[0].strip().lower().partition("-")[0] for part in accepted[:200].split(","))
+    return next((known[code] for code in (asked, kept, *browser) if code in known), known[FALLBACK])
