@@ -1,7 +1,8 @@
 """What kind of trouble an incident looks like: probabilities over five causes, with the evidence for them in plain English.
 
 Each piece of evidence adds to a cause's log odds, in sizes that can be read below; what nothing speaks about stays near where
-it started, and when no cause stands out the evidence says so. Official words are not asked here.
+it started, and when no cause stands out the evidence says so. What a company's status page says and what a probe finds count
+as evidence; that neither says anything counts for nothing.
 """
 
 from __future__ import annotations
@@ -12,7 +13,17 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from listener.catalog import Catalog
-from listener.types import LABELS, UNKNOWN_REGION, UNNAMED, Incident, IncidentState, Mention
+from listener.types import (
+    CHATTER,
+    CORROBORATING,
+    LABELS,
+    UNKNOWN_REGION,
+    UNNAMED,
+    Incident,
+    IncidentState,
+    Mention,
+    Tier,
+)
 
 CAUSES = ("outage", "block", "network", "accounts", "echo")
 NAMES = {
@@ -66,7 +77,9 @@ def causes(
         and other.state is not IncidentState.RESOLVED
         and abs(other.started_at - incident.started_at) <= TOGETHER
     ]
-    _by_words(ledger, incident, mentions)
+    _by_words(ledger, incident, [mention for mention in mentions if mention.post.tier not in CORROBORATING])
+    _by_official(ledger, mentions)
+    _by_probe(ledger, mentions)
     _by_provider(ledger, incident, others, catalog)
     _by_company(ledger, incident, together, catalog)
     _by_spread(ledger, incident, catalog)
@@ -103,6 +116,29 @@ def _by_words(ledger: _Ledger, incident: Incident, mentions: Sequence[Mention]) 
             f"{own:.0%} of the posts are about the writer's own account or device",
             accounts=STRONG * min(1.0, own / 0.4),
         )
+
+
+def _by_official(ledger: _Ledger, mentions: Sequence[Mention]) -> None:
+    """A company that says it has trouble has an outage; few companies report blocks as their own trouble."""
+    said = [mention for mention in mentions if mention.post.tier is Tier.OFFICIAL]
+    if any(mention.score.label in CHATTER for mention in said):
+        ledger.add("the company's own status page reports trouble", outage=STRONG, block=-WEAK, echo=-CLEAR)
+    elif any(mention.score.label == "not_now" for mention in said):
+        ledger.add("the company had announced maintenance", outage=WEAK)
+
+
+def _by_probe(ledger: _Ledger, mentions: Sequence[Mention]) -> None:
+    """What a connection from here met, the last time it was tried; from here is not from everywhere."""
+    found = [m for m in mentions if m.post.tier is Tier.MEASURED and m.post.stated]
+    if not found:
+        return
+    label = max(found, key=lambda mention: (mention.at, mention.post.id)).score.label
+    if label == "blocked":
+        ledger.add("a connection from here is cut off the way blocks do it", block=STRONG)
+    elif label == "report":
+        ledger.add("the service does not answer a connection from here", outage=CLEAR)
+    elif label == "works":
+        ledger.add("a connection from here gets through", outage=-WEAK / 2, block=-WEAK)
 
 
 def _by_provider(ledger: _Ledger, incident: Incident, others: Sequence[Incident], catalog: Catalog) -> None:

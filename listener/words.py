@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -41,9 +42,12 @@ def load(root: Path | None = None) -> Mapping[str, Words]:
     for path in sorted(folder.glob("*.toml"), key=lambda path: (path.stem != FALLBACK, path.stem)):
         try:
             table = tomllib.loads(path.read_text(encoding="utf-8"))
-            made[path.stem] = Words(path.stem, table.pop("name"), table)
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, KeyError) as error:
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
             raise ConfigError(f"{path}: {error}") from error
+        name = table.pop("name", None)
+        if not isinstance(name, str) or not all(isinstance(part, dict) for part in table.values()):
+            raise ConfigError(f"{path}: expected `name` and tables of phrases")
+        made[path.stem] = Words(path.stem, name, table)
     if FALLBACK not in made:
         raise ConfigError(f"{folder}: no {FALLBACK}.toml here; pages and messages need it")
     return made
@@ -51,5 +55,13 @@ def load(root: Path | None = None) -> Mapping[str, Words]:
 
 def chosen(known: Mapping[str, Words], asked: str, kept: str, accepted: str) -> Words:
     """The viewer's language: asked for in the URL, else kept in a cookie, else the first the browser names that we have."""
-    browser = (part.partition(";")[0].strip().lower().partition("-")[0] for part in accepted[:200].split(","))
-    return next((known[code] for code in (asked, kept, *browser) if code in known), known[FALLBACK])
+    browser = sorted(map(_wish, accepted[:200].split(",")), key=lambda wish: -wish[1])
+    liked = [code for code, weight in browser if weight > 0]
+    return next((known[code] for code in (asked, kept, *liked) if code in known), known[FALLBACK])
+
+
+def _wish(part: str) -> tuple[str, float]:
+    """Language and weight of one part of `Accept-Language` (RFC 9110, 12.5.4)."""
+    tag, _, weight = part.partition(";")
+    found = re.fullmatch(r"\s*q\s*=\s*(\d(?:\.\d{0,3})?)\s*", weight)
+    return tag.strip().lower().partition("-")[0], float(found.group(1)) if found else 1.0

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections import Counter
 from dataclasses import fields
 from functools import cache
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
 from listener import kinds
-from listener.catalog import Catalog, Phrase, default_root, load
+from listener.catalog import Catalog, Phrase, SourceData, default_root, load
 from listener.cli.wiring import COMMON
 from listener.text.forms import compile_form
 from listener.text.normalize import normalize
@@ -182,6 +184,71 @@ def test_every_source_is_one_its_kind_can_read(file: str) -> None:
         known = {field.name for field in fields(options)}
         own = {"name", "kind", "enabled", "topic", "source", *(set(COMMON) - known)}
         kinds.convert({key: value for key, value in row.items() if key not in own}, options, where)
+
+
+def sources(kind: str) -> list[SourceData]:
+    return [source for source in catalog().sources if source.kind == kind]
+
+
+CODE_PAGES = {"TR": "windows-1254", "GR": "windows-1253", "BG": "windows-1251", "MK": "windows-1251"}
+
+
+def test_every_default_source_says_what_it_speaks_of_and_how_sure_we_are() -> None:
+    sure = re.compile(r"validated|probed|recorded|repeated|documented|named in|estimate")
+    assert [one.name for one in catalog().sources if not sure.search(one.source)] == []
+    topics = {one.topic for one in catalog().sources}
+    assert topics <= {"news", "tech", "status", "social", "reviews", "trends"}
+
+
+@pytest.mark.parametrize("file", SOURCES)
+def test_a_source_in_the_file_of_a_region_is_of_that_region(file: str) -> None:
+    """The region is a prior: 40 to 1 for wherever the posts of a source come from."""
+    regions = {
+        row.get("region", "") for row in tomllib.loads((ROOT / "sources" / f"{file}.toml").read_text())["source"]
+    }
+    assert regions == {"" if file == "global" else file}
+
+
+def test_every_feed_has_a_language_a_code_page_and_a_clock_of_its_country() -> None:
+    feeds, wrong = sources("rss"), []
+    for feed in feeds:
+        own, region = feed.options, catalog().regions[feed.options["region"]]
+        told = (own["fallback_encoding"], own["zone"], urlsplit(own["url"]).scheme)
+        if told != (CODE_PAGES.get(region.code, "windows-1250"), region.zone, "https"):
+            wrong.append((feed.name, told))
+        if region.languages[own["language"]] < 0.03:
+            wrong.append((feed.name, own["language"]))
+    assert wrong == []
+    assert len({feed.options["url"] for feed in feeds}) == len(feeds)
+    assert {feed.options["region"] for feed in feeds} == set(REGIONS) - {UNKNOWN_REGION}
+
+
+def test_every_storefront_is_of_its_region_and_every_app_the_one_of_its_service() -> None:
+    stores = sources("appstore")
+    assert {store.options["region"] for store in stores} == set(REGIONS) - {UNKNOWN_REGION, "XK"}
+    for store in stores:
+        region = catalog().regions[store.options["region"]]
+        assert store.options["storefront"] == region.code.lower()
+        assert region.languages[store.options["language"]] == max(region.languages.values())
+        assert store.options["apps"] == {
+            name: catalog().services[name].appstore
+            for name in ("instagram", "facebook", "whatsapp", "messenger", "threads")
+        }
+
+
+def test_every_trending_feed_is_of_its_region() -> None:
+    feeds = sources("trends")
+    assert {feed.options["geo"] for feed in feeds} == {"TR", "RS", "BG", "GR", "HR", "SI", "RO", "BA", "AL"}
+    for feed in feeds:
+        region = catalog().regions[feed.options["region"]]
+        assert feed.options["geo"] == region.code
+        assert region.languages[feed.options["language"]] == max(region.languages.values())
+
+
+def test_news_is_searched_for_in_every_language_and_placed_nowhere_beforehand() -> None:
+    searches = sources("gdelt")
+    assert sorted(search.options["language"] for search in searches) == LANGUAGES
+    assert {search.options["region"] for search in searches} == {""}
 
 
 def test_no_two_sources_share_a_name() -> None:

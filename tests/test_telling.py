@@ -123,7 +123,7 @@ def test_a_message_says_what_where_since_when_how_sure_and_shows_three_posts() -
     message = scribe().told(change("firing", of=incident("TR", "BG", "ZZ")), said)
     assert message.title == "▲ Instagram: problems in Turkey, Bulgaria"
     assert "Since 2026-03-02 15:00 +03, reported by about 23 people" in message.body
-    assert "an outage of the service (90%)" in message.body
+    assert "Likely cause: an outage of the service (90%)" in message.body
     assert message.link == "https://l.example/incidents/instagram-1"
     assert [one.text for one in message.evidence] == sorted(
         {one.text for one in message.evidence}, key=[m.post.text for m in said].index

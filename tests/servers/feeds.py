@@ -9,6 +9,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from urllib.parse import parse_qs, urlsplit
 
+import brotli  # type: ignore[import-untyped]  # ships no types
+
 
 @dataclass(frozen=True)
 class Request:
@@ -24,13 +26,18 @@ Behaviour = Callable[[Request, asyncio.StreamWriter], Awaitable[None]]
 
 @dataclass
 class HttpServer:
-    """`behaviours` maps a path to what happens there; what is at no path is a 404. `requests` keeps what was asked."""
+    """`behaviours` maps a path to what happens there; what is at no path is a 404. `requests` keeps what was asked.
+
+    `connections` counts those who knocked, whether they asked for anything or not.
+    """
 
     behaviours: dict[str, Behaviour] = field(default_factory=dict)
     requests: list[Request] = field(default_factory=list)
     url: str = ""
+    connections: int = 0
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
         try:
             head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
             target = urlsplit(head[0].split(" ")[1])
@@ -47,11 +54,13 @@ class HttpServer:
 
 
 @asynccontextmanager
-async def running(server: HttpServer | None = None) -> AsyncIterator[HttpServer]:
+async def running(
+    server: HttpServer | None = None, host: str = "127.0.0.1", port: int = 0
+) -> AsyncIterator[HttpServer]:
     """An HTTP server on a free port."""
     made = server or HttpServer()
-    listening = await asyncio.start_server(made.serve, "127.0.0.1", 0)
-    made.url = f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}"
+    listening = await asyncio.start_server(made.serve, host, port)
+    made.url = f"http://{host}:{listening.sockets[0].getsockname()[1]}"
     try:
         yield made
     finally:
@@ -104,6 +113,11 @@ def packed(body: bytes, times: int = 1) -> Behaviour:
     return answer(200, body, {"Content-Encoding": ", ".join(["gzip"] * times)})
 
 
+def squeezed(body: bytes, keep: int | None = None) -> Behaviour:
+    """The body in brotli; of which only so many bytes are sent, if told."""
+    return answer(200, brotli.compress(body, quality=5)[:keep], {"Content-Encoding": "br"})
+
+
 def cut(body: bytes, claims: int) -> Behaviour:
     """Claims more bytes than it sends."""
     return answer(200, body, {"Content-Length": str(claims)})
@@ -118,6 +132,45 @@ def drip(body: bytes, seconds: float) -> Behaviour:
             writer.write(bytes([byte]))
             await writer.drain()
             await asyncio.sleep(seconds)
+
+    return behave
+
+
+def slow_head(seconds: float) -> Behaviour:
+    """A header that never ends, a byte at a time."""
+
+    async def behave(_: Request, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\nX-Slow: ")
+        while True:
+            writer.write(b"a")
+            await writer.drain()
+            await asyncio.sleep(seconds)
+
+    return behave
+
+
+def chunked(*parts: bytes, ends: bool = True, headers: Mapping[str, str] | None = None) -> Behaviour:
+    """A body in chunks; without its end it is cut off."""
+
+    async def behave(_: Request, writer: asyncio.StreamWriter) -> None:
+        writer.write(_head(200, {"Transfer-Encoding": "chunked", **(headers or {})}))
+        for part in (*parts, *([b""] if ends else [])):
+            writer.write(b"%x\r\n%b\r\n" % (len(part), part))
+
+    return behave
+
+
+def flood(size: int | None = None, headers: Mapping[str, str] | None = None) -> Behaviour:
+    """So many bytes, all of them really sent; without a size, chunks that never end."""
+
+    async def behave(_: Request, writer: asyncio.StreamWriter) -> None:
+        length = {"Transfer-Encoding": "chunked"} if size is None else {"Content-Length": str(size)}
+        writer.write(_head(200, {**length, **(headers or {})}))
+        part, sent = b"<item/>" * 10_000, 0
+        while size is None or sent < size:
+            writer.write(b"%x\r\n%b\r\n" % (len(part), part) if size is None else part[: size - sent])
+            sent += len(part)
+            await writer.drain()
 
     return behave
 

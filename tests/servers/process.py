@@ -1,0 +1,44 @@
+"""The daemon as a process, as an operator runs it."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+
+from tests.conftest import ROOT
+
+
+class Process:
+    """One life of the daemon in a folder: it reads `listener.toml` there, and adds to `daemon.log`."""
+
+    def __init__(self, folder: Path, environ: dict[str, str], database: Path) -> None:
+        self.log = (folder / "daemon.log").open("ab")
+        config = ["--config", str(folder / "listener.toml"), "--store", f"sqlite:///{database}"]
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "listener", "run", *config, "--log-level", "debug"],
+            cwd=folder,
+            env={**environ, "PYTHONPATH": str(ROOT)},
+            stdout=self.log,
+            stderr=self.log,
+        )
+
+    def end(self, how: signal.Signals) -> int:
+        self.process.send_signal(how)
+        code = self.process.wait(timeout=30)
+        self.log.close()
+        return code
+
+
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+def fetch(url: str) -> str:
+    with urllib.request.urlopen(url, timeout=10) as answer:
+        return str(answer.read().decode())
