@@ -48,7 +48,7 @@ def test_the_catalog_covers_the_region() -> None:
     assert len(set(REGIONS) - {UNKNOWN_REGION}) >= 12
     assert UNKNOWN_REGION in REGIONS
     assert len(SERVICES) >= 60
-    assert set(PLACES) == set(REGIONS) - {UNKNOWN_REGION}
+    assert set(PLACES) == set(REGIONS)  # ZZ: what lies elsewhere
 
 
 @pytest.mark.parametrize("code", LANGUAGES)

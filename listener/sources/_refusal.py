@@ -32,26 +32,27 @@ class RefusedError(SourceError):
 def refusal(url: str, status: int, headers: Mapping[str, str], body: bytes, now: datetime) -> RefusedError:
     """The error a status stands for."""
     reason, wait = f"status_{status}", None
-    if status == 429:
-        wait = asked_wait(headers, now) or _UNSAID
+    if status in (403, 503) and headers.get("cf-mitigated", "") == "challenge":
+        reason = "challenge"  # a page that wants a browser to prove itself; the status is only how it came
+    elif status == 429:
+        wait = asked_wait(headers, now)
+        wait = _UNSAID if wait is None else wait
     elif status == 503:
         wait = asked_wait(headers, now)
     elif status == 410:
         wait = _GONE
-    elif status == 403 and headers.get("cf-mitigated", "") == "challenge":
-        reason = "challenge"
     if wait is not None:
         wait = min(max(wait, _SHORTEST), _LONGEST)
     return RefusedError(f"{url}: answered {status}", reason=reason, status=status, body=body, retry_after=wait)
 
 
 def asked_wait(headers: Mapping[str, str], now: datetime) -> float | None:
-    """Seconds to wait by `Retry-After` (seconds or a date) or `X-RateLimit-Reset` (seconds, epoch or ISO 8601).
+    """Seconds to wait by `Retry-After` (seconds or a date) or `X-RateLimit-Reset`, however written (seconds, epoch, ISO 8601).
 
     Dates are measured against the server's own `Date`, so that a wrong clock on either side does no harm.
     """
     server_now = _date(headers.get("date", "")) or now
-    for name in ("retry-after", "x-ratelimit-reset"):
+    for name in ("retry-after", "x-ratelimit-reset", "x-rate-limit-reset"):
         value = headers.get(name, "").strip()
         try:
             number = float(value)

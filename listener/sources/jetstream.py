@@ -1,11 +1,12 @@
 """Bluesky posts from Jetstream, live, without an account: version 2 of its protocol, and version 1 as a second chance.
 
-A cursor is good for one host and protocol. Elsewhere the stream is taken up by time, a few seconds early; what comes twice
-then has the same id. A host that fails before it delivers anything, or falls silent, is left for the next one.
+A cursor is good for one host and protocol. Elsewhere the stream is taken up by time, somewhat early; what comes twice then
+has the same id. A host that fails before it delivers anything, or falls silent, is left for the next one.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
@@ -18,22 +19,30 @@ import msgspec
 from listener.errors import SourceError
 from listener.kinds import option
 from listener.sources import Gap, MalformedError
-from listener.sources._dates import EPOCH, iso
-from listener.sources._json import cursor_of, decoded, encoded
+from listener.sources._jetstream_wire import (
+    COLLECTION,
+    LONGEST_EVENT,
+    MICROSECOND,
+    Head,
+    head_of,
+    instant,
+    microseconds,
+    read,
+    refusal_of,
+)
+from listener.sources._jetstream_zstd import Dictionary, decompressed, dictionaries, read_dictionary
+from listener.sources._json import cursor_of, encoded
 from listener.sources._net import Net
 from listener.sources._refusal import RefusedError
 from listener.sources._socket import Socket
-from listener.sources._text import primary_languages
-from listener.types import Delete, Post, PostKind
+from listener.types import Delete, Post
 
-COLLECTION = "app.bsky.feed.post"
 V1, V2 = "/subscribe", "/xrpc/network.bsky.jetstream.subscribeEvents"
-LONGEST_EVENT = 2**20  # larger ones are not sent to us, or else skipped
 LONGEST_FRAME = 2**23  # what ends a connection
 SHORTEST_GAP_US = 60_000_000  # version 1 says nothing about a cursor it can't serve: the first event tells
-ADULT = frozenset({"porn", "sexual", "nudity", "graphic-media"})
-HIDDEN = frozenset({"deleted", "takendown", "suspended", "deactivated"})
-MICROSECOND = timedelta(microseconds=1)
+MOST_GARBLED = 10  # frames in a row that can't be decompressed; then the host is asked for uncompressed ones
+REFUSED_FOR = timedelta(hours=6)  # a host that does not understand us will not do so in a minute
+RETRY_FIRST, RETRY_MOST = timedelta(milliseconds=250), timedelta(seconds=30)  # the daemon's back-off, as Bluesky's own
 
 
 @dataclass(frozen=True)
@@ -46,9 +55,14 @@ class Options:
         ("wss://jetstream1.us-east.bsky.network", "wss://jetstream2.us-west.bsky.network"),
         "servers that speak version 1, tried after the others",
     )
+    compress: bool = option(True, "ask version 2 for compressed events: half the traffic or less")
+    zstd_dictionary: str = option("", "file with the dictionary of version 1; empty = its events come uncompressed")
     first_event: timedelta = option(timedelta(seconds=5), "silence after connecting that makes us leave a host")
     next_event: timedelta = option(timedelta(seconds=15), "silence between events that makes us leave a host")
     rewind: timedelta = option(timedelta(seconds=5), "how far to go back when taking up the stream by time")
+    rewind_elsewhere: timedelta = option(
+        timedelta(minutes=1), "the same on another host, which may have been ahead of the first"
+    )
     longest_replay: timedelta = option(timedelta(hours=36), "after a longer absence go on live and record a gap")
     avoid: timedelta = option(timedelta(minutes=1), "how long to prefer other hosts after a failure")
 
@@ -57,6 +71,7 @@ class Cursor(msgspec.Struct, frozen=True, omit_defaults=True):
     host: str = ""
     protocol: str = ""
     seq: int = 0  # of the last event, for this host and version 2 only
+    seq_us: int = 0  # when that event happened: a host that counts anew gives its number to another
     max_time_us: int = 0  # the largest so far: times are not in order
 
 
@@ -67,212 +82,177 @@ class _Start:
     host: str
     protocol: str
     position: int | None
+    by_time: int | None  # the second best when the server no longer has the position
+
+    def after_refusal(self) -> _Start:
+        return replace(self, position=self.by_time if self.position != self.by_time else None)
 
 
-class _PayloadHead(msgspec.Struct, frozen=True, rename={"type": "$type"}):
-    type: str = ""
-    seq: int = 0
-    time: str = ""
-    name: str = ""
-
-
-class _Head(msgspec.Struct, frozen=True, rename={"type": "$type"}):
-    """What both protocols say of any frame."""
-
-    type: str = ""
-    time_us: int = 0
-    payload: _PayloadHead = _PayloadHead()
-    error: str = ""
-
-
-async def posts(options: Options, cursor: str | None, net: Net) -> AsyncGenerator[tuple[bytes | Gap, str | None], None]:
+async def posts(
+    options: Options, cursor: str | None, net: Net
+) -> AsyncGenerator[tuple[bytes | Gap | None, str | None], None]:
     """Frames as they come, each with a cursor. Ends in a `SourceError`; the next call goes to a host that may be better."""
     last = cursor_of(cursor, Cursor)
+    v1_dictionary = await read_dictionary(options.zstd_dictionary) if options.zstd_dictionary else None
     start = _start(options, last, net)
     heard = False
     try:
-        async with _opened(start, net) as (socket, start):
+        async with _opened(start, options, v1_dictionary, net) as stream:
+            start = stream.start
             is_gap = start.position is None and last.max_time_us > 0
             if start.position != last.seq:  # taken up by time: what was heard elsewhere says nothing about numbers here
                 last = msgspec.structs.replace(last, seq=0)
             while True:
-                frame = await socket.receive((options.next_event if heard else options.first_event).total_seconds())
+                received = await stream.receive()
                 try:
-                    head = decoded(frame, _Head, "event")
+                    frame = stream.decompressed(received)
+                    head = head_of(frame)
                 except MalformedError:
-                    yield frame[:1000], None  # counted by `parse`
+                    yield received[:1000], None  # counted by `parse`
                     continue
                 _check_end(head)
-                is_gap = is_gap or head.payload.name == "OutdatedCursor"
-                time_us = head.time_us or _microseconds(iso(head.payload.time) or EPOCH)
-                if not time_us or (0 < head.payload.seq <= last.seq and time_us <= last.max_time_us):
-                    continue  # no event, or one we had: the cursor is inclusive
-                if not heard and (is_gap or _is_clamped(start, time_us)):
-                    yield Gap(_instant(last.max_time_us), _instant(time_us)), None
+                if not heard:
+                    _check_numbers(last, head)
+                is_gap = is_gap or head.payload.name in ("OutdatedCursor", "FutureCursor")
+                if not head.at_us:
+                    continue
+                stream.event_came()
+                if 0 < head.payload.seq <= last.seq:
+                    continue  # one we had: the cursor is inclusive
+                if not heard and (is_gap or _is_clamped(start, head.at_us)):
+                    yield Gap(instant(last.max_time_us), instant(head.at_us)), None
                 heard = True
-                newest = max(last.max_time_us, min(time_us, _microseconds(net.now())))
-                last = Cursor(start.host, start.protocol, head.payload.seq, newest)
+                newest = max(last.max_time_us, min(head.at_us, microseconds(net.now())))
+                last = Cursor(start.host, start.protocol, head.payload.seq, head.at_us, newest)
                 yield frame, encoded(last)
     except SourceError as error:
-        if error.reason == "silent" or not heard:
-            net.cool_down(start.host, options.avoid.total_seconds())
-        raise
-
-
-class _Commit(msgspec.Struct):
-    operation: str
-    collection: str
-    rkey: str = ""
-    record: dict[str, Any] | None = None
-
-
-class _Account(msgspec.Struct):
-    active: bool = True
-    status: str | None = None
-
-
-class _Event(msgspec.Struct):
-    """An event of version 1."""
-
-    did: str
-    time_us: int
-    commit: _Commit | None = None
-    account: _Account | None = None
-
-
-class _Payload(msgspec.Struct):
-    """An event of version 2: a commit is not wrapped."""
-
-    did: str = ""
-    time: str = ""
-    operation: str = ""
-    collection: str = ""
-    rkey: str = ""
-    record: dict[str, Any] | None = None
-    account: _Account | None = None
-
-
-class _Message(msgspec.Struct):
-    payload: _Payload
+        if error.reason == "renumbered":
+            yield None, encoded(msgspec.structs.replace(last, seq=0))  # the next call asks by time
+        raise _after(error, start.host, options, net, heard=heard) from error
 
 
 def parse(raw: bytes | Gap, received_at: datetime) -> Post | Delete | None:
     """A post or an edit of one, or that a post or an account is gone. Other events, and adult posts, are None."""
-    if isinstance(raw, Gap):
-        return None
-    if len(raw) > LONGEST_EVENT:
-        raise MalformedError(f"event: larger than {LONGEST_EVENT} bytes")
-    if decoded(raw, _Head, "event").type:
-        payload = decoded(raw, _Message, "event").payload
-        at = iso(payload.time) or received_at
-        commit = _Commit(payload.operation, payload.collection, payload.rkey, payload.record)
-        return _read(payload.did, at, commit, payload.account, received_at)
-    event = decoded(raw, _Event, "event")
-    return _read(event.did, _instant(event.time_us), event.commit, event.account, received_at)
+    return None if isinstance(raw, Gap) else read(raw, received_at)
 
 
-def _read(
-    did: str, at: datetime, commit: _Commit | None, account: _Account | None, received_at: datetime
-) -> Post | Delete | None:
-    if account is not None:
-        is_gone = not account.active and account.status in HIDDEN
-        return Delete(source="jetstream", at=at, author=did) if is_gone else None
-    if commit is None or commit.collection != COLLECTION:
-        return None
-    if not did.startswith("did:") or not commit.rkey:
-        raise MalformedError("event: a post without an author or a key")
-    uri = f"jetstream:at://{did}/{COLLECTION}/{commit.rkey}"
-    if commit.operation == "delete":
-        return Delete(source="jetstream", at=at, post_id=uri)
-    record = commit.record or {}
-    text, embed = record.get("text"), _table(record.get("embed"))
-    if not isinstance(text, str):
-        raise MalformedError("event: a post without text")
-    if ADULT.intersection(_labels(record)):
-        return None
-    declared = record.get("createdAt")
-    created_at = iso(declared) if isinstance(declared, str) else None
-    langs = record.get("langs")
-    return Post(
-        id=uri,
-        source="jetstream",
-        text="\n".join(part for part in (text, _card(embed, text)) if part),
-        created_at=min(created_at or at, at),
-        received_at=received_at,
-        author=did,
-        kind=_kind(record, embed),
-        languages=primary_languages(langs if isinstance(langs, list) else []),
-        url=f"https://bsky.app/profile/{did}/post/{commit.rkey}",
-    )
+class _Stream:
+    """An open connection, and how long it may go on without an event."""
+
+    def __init__(
+        self, socket: Socket, start: _Start, dictionary: Dictionary | None, options: Options, net: Net
+    ) -> None:
+        self.start = start
+        self._socket = socket
+        self._dictionary = dictionary
+        self._next_event = options.next_event.total_seconds()
+        self._left = options.first_event.total_seconds()
+        self._garbled = 0
+        self._net = net
+
+    async def receive(self) -> bytes:
+        """The next message. Only waiting counts as silence; messages that are no events do not break it."""
+        clock = asyncio.get_running_loop().time
+        asked = clock()
+        if self._left <= 0:
+            raise SourceError(f"{self.start.host}: messages, but no events", reason="silent")
+        message = await self._socket.receive(self._left)
+        self._left -= clock() - asked
+        return message
+
+    def event_came(self) -> None:
+        self._left = self._next_event
+
+    def decompressed(self, message: bytes) -> bytes:
+        """Raises `MalformedError` for a bad one, and `SourceError` when that is the rule and not the exception."""
+        try:
+            frame = decompressed(message, self._dictionary)
+        except MalformedError as error:
+            self._garbled += 1
+            if self._garbled < MOST_GARBLED:
+                raise
+            dictionaries(self._net).avoid(self.start.host, self._net.now())
+            raise SourceError(f"{self.start.host}: {error}", reason="undecodable") from error
+        self._garbled = 0
+        return frame
 
 
-def _kind(record: dict[str, Any], embed: dict[str, Any]) -> PostKind:
-    if record.get("reply"):
-        return PostKind.REPLY
-    is_quote = embed.get("$type") in ("app.bsky.embed.record", "app.bsky.embed.recordWithMedia")
-    return PostKind.QUOTE if is_quote else PostKind.POST
-
-
-def _card(embed: dict[str, Any], text: str) -> str:
-    """The title of the page a post links to, unless the post repeats it."""
-    title = _table(embed.get("external")).get("title")
-    return title[:300] if isinstance(title, str) and title not in text else ""
-
-
-def _labels(record: dict[str, Any]) -> set[str]:
-    values = _table(record.get("labels")).get("values")
-    return {str(_table(value).get("val")) for value in (values if isinstance(values, list) else [])}
-
-
-def _table(value: Any) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}
+def _hosts(options: Options) -> list[tuple[str, str]]:
+    """Address and protocol of each host, in order of preference. `wss://` may be left out."""
+    named = [*((host, "v2") for host in options.hosts), *((host, "v1") for host in options.legacy_hosts)]
+    return [((host if "://" in host else f"wss://{host}").rstrip("/"), protocol) for host, protocol in named]
 
 
 def _start(options: Options, last: Cursor, net: Net) -> _Start:
     """The host of the cursor, else the first that has not failed lately, and the position to ask it for."""
-    hosts = [*((h, "v2") for h in options.hosts), *((h, "v1") for h in options.legacy_hosts)]
+    hosts, before = _hosts(options), (last.host, last.protocol)
     if not hosts:
         raise SourceError("no host is named", reason="no_host", permanent=True)
-    hosts.sort(key=lambda host: (net.cooling(host[0]), host != (last.host, last.protocol)))
-    host, protocol = hosts[0]
-    position = None
-    if last.max_time_us and net.now() - _instant(last.max_time_us) <= options.longest_replay:
-        position = last.max_time_us - options.rewind // MICROSECOND
-        if protocol == "v2" and (host, protocol) == (last.host, last.protocol):
-            position = last.seq or position
-    return _Start(host, protocol, position)
+    host, protocol = min(hosts, key=lambda host: (net.cooling(host[0]), host != before))
+    if not last.max_time_us or net.now() - instant(last.max_time_us) > options.longest_replay:
+        return _Start(host, protocol, None, None)
+    is_same = (host, protocol) == before
+    by_time = last.max_time_us - (options.rewind if is_same else options.rewind_elsewhere) // MICROSECOND
+    return _Start(host, protocol, (is_same and last.seq) or by_time, by_time)
 
 
 @asynccontextmanager
-async def _opened(start: _Start, net: Net) -> AsyncIterator[tuple[Socket, _Start]]:
-    """The stream from where we want it, or live when the server no longer has that."""
+async def _opened(
+    start: _Start, options: Options, v1_dictionary: Dictionary | None, net: Net
+) -> AsyncIterator[_Stream]:
+    """The stream from where we want it, or from what the server still has of it; compressed if both sides can."""
+    known, host, is_renewed = dictionaries(net), start.host, False
+    dictionary = v1_dictionary if start.protocol == "v1" else None
+    if known.avoids(host, net.now()):
+        dictionary = None
+    elif start.protocol == "v2" and options.compress:
+        dictionary = await known.get(host, net)
     async with AsyncExitStack() as stack:
-        try:
-            socket = await stack.enter_async_context(_websocket(start, net))
-        except RefusedError as refused:
-            if start.position is None or b"CursorTooOld" not in refused.body:
-                raise
-            start = replace(start, position=None)
-            socket = await stack.enter_async_context(_websocket(start, net))
-        yield socket, start
+        while True:
+            try:
+                socket = await stack.enter_async_context(_websocket(start, dictionary, net))
+                break
+            except RefusedError as refused:
+                name = refusal_of(refused.body)
+                if name == "CursorTooOld" and start.position is not None:
+                    start = start.after_refusal()
+                elif name == "UnknownZstdDictionary" and dictionary is not None and not is_renewed:
+                    dictionary, is_renewed = await known.fetched(host, net), True
+                elif refused.status == 400 and dictionary is not None:
+                    known.avoid(host, net.now())
+                    dictionary = None
+                else:
+                    raise
+        yield _Stream(socket, start, dictionary, options, net)
 
 
-def _websocket(start: _Start, net: Net) -> AbstractAsyncContextManager[Socket]:
+def _websocket(start: _Start, dictionary: Dictionary | None, net: Net) -> AbstractAsyncContextManager[Socket]:
     asked: list[tuple[str, Any]] = [("maxMessageSizeBytes", LONGEST_EVENT)]
     if start.position is not None:
         asked.append(("cursor", start.position))
     if start.protocol == "v1":
-        url = f"{start.host}{V1}?{urlencode([('wantedCollections', COLLECTION), *asked])}"
+        compressed = [("compress", "true")] if dictionary else []
+        url = f"{start.host}{V1}?{urlencode([('wantedCollections', COLLECTION), *compressed, *asked])}"
         return net.websocket(url, max_size=LONGEST_FRAME)
     wanted = [("kinds", "commit"), ("kinds", "account"), ("collections", COLLECTION)]
+    if dictionary:
+        asked.append(("zstdDictionary", dictionary.number))
     url = f"{start.host}{V2}?{urlencode([*wanted, *asked])}"
     return net.websocket(url, subprotocols=["xrpc.v1.json"], max_size=LONGEST_FRAME)
 
 
-def _check_end(head: _Head) -> None:
+def _check_end(head: Head) -> None:
     if head.type == "error":
         reason = "consumer_too_slow" if head.error == "ConsumerTooSlow" else "stream_error"
         raise SourceError(f"the server ended the stream: {head.error}", reason=reason)
+
+
+def _check_numbers(last: Cursor, head: Head) -> None:
+    """A server that crashed or was set up again may give a number out twice: what lies between the two is not ours yet."""
+    seq = head.payload.seq
+    is_other = 0 < seq < last.seq or (0 < seq == last.seq and last.seq_us not in (0, head.at_us))
+    if last.seq and (head.payload.name == "FutureCursor" or is_other):
+        raise SourceError(f"{last.host} numbers its events anew", reason="renumbered")
 
 
 def _is_clamped(start: _Start, first_us: int) -> bool:
@@ -280,9 +260,12 @@ def _is_clamped(start: _Start, first_us: int) -> bool:
     return start.protocol == "v1" and start.position is not None and first_us - start.position > SHORTEST_GAP_US
 
 
-def _instant(us: int) -> datetime:
-    return EPOCH + us * MICROSECOND
-
-
-def _microseconds(at: datetime) -> int:
-    return (at - EPOCH) // MICROSECOND
+def _after(error: SourceError, host: str, options: Options, net: Net, *, heard: bool) -> SourceError:
+    """Leave a host in trouble alone for a while. The daemon needs to wait that long only when it is so with all of them."""
+    reason, asked = error.reason, error.retry_after or 0.0
+    if isinstance(error, RefusedError) and refusal_of(error.body) == "InvalidRequest":
+        reason, asked = "invalid_request", REFUSED_FOR.total_seconds()
+    if asked or not heard or reason in ("silent", "undecodable"):
+        net.cool_down(host, max(asked, options.avoid.total_seconds(), net.cooling(host)))
+    soonest = min(net.cooling(other) for other, _ in _hosts(options)) if asked else None
+    return SourceError(str(error), reason=reason, retry_after=soonest or None, permanent=error.permanent)

@@ -286,7 +286,7 @@ class Jetstream:
 
 def cut_in_mid_frame(connection: ServerConnection) -> None:
     """Announce a text frame of 500 bytes, send a dozen of them, and go."""
-    if not connection.transport.is_closing():
+    if connection.state is State.OPEN:
         connection.transport.write(b"\x81\x7e\x01\xf4" + b'{"did":"did:')
         connection.transport.close()
 
