@@ -191,6 +191,8 @@ def load(root: Path | None = None) -> Catalog:
     services = {d.id: d for d in (_service(p, t) for p, t in _tables(root / "services", digest))}
     regions = {d.code: d for d in (_region(p, t) for p, t in _tables(root / "regions", digest))}
     places = tuple(place for path in sorted((root / "places").glob("*.tsv")) for place in _places(path, digest))
+    for path in sorted((root / "places").glob("*.toml")):  # read by `regions`; they decide as much as the tables
+        digest.update(path.name.encode() + b"\0" + path.read_bytes())
     sources = tuple(s for p, t in _tables(root / "sources", digest) for s in _sources(p, t))
     return Catalog(languages, services, regions, places, sources, f"sha256:{digest.hexdigest()}", root)
 

@@ -71,21 +71,26 @@ class Pipeline:
             matcher=matcher,
             identifier=Identifier.load(model),
             classifier=Classifier.load(model),
-            attributor=Attributor(catalog, lambda text: matcher.find(skeleton(text))),
+            attributor=Attributor(catalog, matcher.find, skeleton),
             detector=detector,
             detector_options=kinds.convert(config.detector.options, detector.Options, "detector.options"),
             config=config,
         )
 
-    def understand(self, posts: Sequence[Post]) -> list[Mention | Dropped]:
-        """One answer per post, in order. Language, score and regions are worked out only for posts that pass the gate."""
+    def understand(
+        self, posts: Sequence[Post], habits: Mapping[str, Mapping[str, float]] | None = None
+    ) -> list[Mention | Dropped]:
+        """One answer per post, in order. Language, score and regions are worked out only for posts that pass the gate.
+
+        `habits` are what authors' earlier posts say of where they write from, by post id (see `regions.history`).
+        """
         texts = [normalize(post.text) for post in posts]
         found = [self.matcher.find(text.skeleton) for text in texts]
         gate = self.classifier.gate.passes([text.skeleton for text in texts], found)
         told = [bool(text.skeleton and (p.services or p.stated)) for text, p in zip(texts, posts, strict=True)]
         passed = np.flatnonzero(np.logical_or(gate, told)).tolist()
         readings = self.read([posts[i] for i in passed], [texts[i] for i in passed], [found[i] for i in passed])
-        judged = dict(zip(passed, self.judge(readings), strict=True))
+        judged = dict(zip(passed, self.judge(readings, habits or {}), strict=True))
         return [
             _kept(judged[i], found[i]) if i in judged else Dropped(post.id, _why(texts[i]))
             for i, post in enumerate(posts)
@@ -101,10 +106,11 @@ class Pipeline:
             for post, text, matches, language in zip(posts, texts, found, languages, strict=True)
         ]
 
-    def judge(self, readings: Sequence[Reading]) -> list[Mention]:
+    def judge(self, readings: Sequence[Reading], habits: Mapping[str, Mapping[str, float]]) -> list[Mention]:
         """Score, attribute and name what readings are about."""
         made = []
-        scores, places = self.classifier.score(readings), self.attributor.attribute(readings)
+        known = [habits.get(reading.post.id, {}) for reading in readings] if habits else ()
+        scores, places = self.classifier.score(readings), self.attributor.attribute(readings, known)
         for reading, judged, regions in zip(readings, scores, places, strict=True):
             score = stated(reading.post.stated) or judged
             made.append(

@@ -9,13 +9,14 @@ from __future__ import annotations
 import json
 import zlib
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 import numpy as np
 
 from listener.pipeline import Pipeline
+from listener.regions.history import habit
 from listener.signals import bins
 from listener.signals.aggregate import affected
 from listener.signals.baseline import Baselines
@@ -43,6 +44,7 @@ STIRRED = timedelta(minutes=15)  # how long one complaint keeps a service watche
 HOUR = timedelta(hours=1)
 SETTLES = timedelta(minutes=10)  # after this a minute's hearing is final
 EXPLAIN_EVERY = timedelta(minutes=5)  # how often the cause of an ongoing incident is worked out again
+EARLIER = 50  # of an author's earlier posts that are asked where they came from
 WATCHED = "watched"  # the mark that holds the last minute watched
 HEARING_NOW = "hearing_now"  # the mark that holds, by region, the share of the usual that is heard (JSON)
 HEARD_FROM = "heard_from"  # the mark that holds the first minute of an archive
@@ -92,7 +94,7 @@ class Recorder:
         """Understand and measure a batch, and store all of it with its cursors: data first, cursor second, at once."""
         posts = [item for item in batch.items if isinstance(item, Post)]
         deletes = [item for item in batch.items if isinstance(item, Delete)]
-        answers = self.pipeline.understand(posts)
+        answers = self.pipeline.understand(posts, self._habits(posts))
         dropped = Counter(reason for _, reason in batch.dropped)
         by_source: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
         for post, answer in zip(posts, answers, strict=True):
@@ -119,6 +121,27 @@ class Recorder:
                 tx.set_mark(HEARD_FROM, bins.floor(posts[0].received_at).isoformat())
         self._remember(points)
         return Taken(mentions, dropped, len(erased))
+
+    def _habits(self, posts: Sequence[Post]) -> dict[str, Mapping[str, float]]:
+        """Where authors wrote from before, by post id.
+
+        Only posts that are older than the allowed lateness speak, for these have all arrived: order of arrival changes nothing.
+        """
+        config = self.pipeline.config
+        authors = sorted({post.author for post in posts if post.author})
+        if not authors:
+            return {}
+        times = [post.event_at for post in posts]
+        since, until = min(times) - config.privacy.retention, max(times) - config.signal.lateness
+        told = self.store.told_of(authors, since, until)
+        weights = self.pipeline.attributor.weights
+        made = {}
+        for post in posts:
+            first, last = post.event_at - config.privacy.retention, post.event_at - config.signal.lateness
+            earlier = [regions for at, regions in told.get(post.author, ()) if first <= at < last]
+            if earlier and (odds := habit(earlier[-EARLIER:], weights)):
+                made[post.id] = odds
+        return made
 
     def tick(self, now: datetime) -> list[Transition]:
         """Watch the minute that ends at `now` (a bin start): panels in, transitions stored before they are given back."""

@@ -53,3 +53,17 @@ def test_an_incident_names_the_model_and_the_config_it_rests_on(pipeline: Pipeli
         (incident,) = store.incidents(service="instagram")
         assert incident.model == pipeline.classifier.digest
         assert incident.config == pipeline.config.digest
+
+
+def test_where_an_author_wrote_from_before_says_where_the_next_post_is_from(pipeline: Pipeline) -> None:
+    with closing(open_store("sqlite:///:memory:")) as store:
+        recorder = Recorder(pipeline, store)
+        first = post("pao je instagram ovde u Nišu, ne učitava ništa", id="t:1", author="a")
+        recorder.take(Batch(items=[first]))
+        later = 24 * 60.0
+        again = post("instagram opet ne radi", id="t:2", author="a", minutes=later)
+        stranger = post("instagram opet ne radi", id="t:3", author="b", minutes=later)
+        taken = recorder.take(Batch(items=[again, stranger]))
+        of_serbia = {m.post.id: sum(r.weight for r in m.regions if r.region == "RS") for m in taken.mentions}
+        assert of_serbia["t:2"] > of_serbia["t:3"] + 0.05
+        assert any("author" in r.evidence for m in taken.mentions if m.post.id == "t:2" for r in m.regions)

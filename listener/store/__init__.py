@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol
 
 from listener.errors import ConfigError
@@ -21,6 +21,7 @@ from listener.types import (
     Mention,
     Notification,
     Point,
+    RegionWeight,
     SeriesKey,
     SourceHealth,
     Transition,
@@ -122,6 +123,12 @@ class Store(Protocol):
         """
         ...
 
+    def told_of(
+        self, authors: Sequence[str], since: datetime, until: datetime
+    ) -> dict[str, list[tuple[datetime, tuple[RegionWeight, ...]]]]:
+        """Of each author, when they wrote and from where it seemed, `since <= at < until`, in order of time."""
+        ...
+
     def points(
         self,
         *,
@@ -131,6 +138,18 @@ class Store(Protocol):
         until: datetime | None = None,
     ) -> list[Point]:
         """`since <= at < until`, in order of (key, at)."""
+        ...
+
+    def binned(
+        self,
+        length: timedelta,
+        *,
+        service: str = "",
+        region: str = "",
+        since: datetime | None = None,
+        until: datetime | None = None,
+    ) -> list[Point]:
+        """`points` added up in bins of this length, counted from 1970, without labels; bins without points are left out."""
         ...
 
     def expected(

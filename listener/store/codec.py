@@ -151,10 +151,19 @@ def mention_of(row: Row) -> Mention:
         services=rest.services,
         score=Score(rest.probabilities, symptom, model),
         language=Language(code, confidence, script, rest.languages),
-        regions=tuple(RegionWeight(*r) for r in rest.regions),
+        regions=_regions(rest),
         matches=_words.decode(matches),
         cluster=cluster,
     )
+
+
+def _regions(body: _Body) -> tuple[RegionWeight, ...]:
+    return tuple(RegionWeight(*r) for r in body.regions)
+
+
+def regions_of(body: str) -> tuple[RegionWeight, ...]:
+    """The region weights in a mention's `body` column."""
+    return _regions(_bodies.decode(body))
 
 
 def point_row(point: Point) -> Row:
@@ -176,6 +185,11 @@ def point_of(row: Row) -> Point:
         () if labels == "[]" else _sums.decode(labels),
         () if excluded == "[]" else _counts.decode(excluded),
     )
+
+
+def sum_of(row: Row) -> Point:
+    service, region, at, observed, posts, authors, recovered = row
+    return Point(SeriesKey(service, region), instant(at), observed, posts, authors, recovered)
 
 
 def expected_row(expected: Expected) -> Row:

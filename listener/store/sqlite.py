@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -23,6 +23,7 @@ from listener.types import (
     Mention,
     Notification,
     Point,
+    RegionWeight,
     SeriesKey,
     SourceHealth,
     Transition,
@@ -78,18 +79,43 @@ class SqliteStore:
         )
         return [codec.mention_of(row) for row in rows]
 
+    def told_of(
+        self, authors: Sequence[str], since: datetime, until: datetime
+    ) -> dict[str, list[tuple[datetime, tuple[RegionWeight, ...]]]]:
+        made: dict[str, list[tuple[datetime, tuple[RegionWeight, ...]]]] = {}
+        for author, at, body in self._all(queries.TOLD_OF, (codec.listed(authors), *codec.bounds(since, until))):
+            made.setdefault(author, []).append((codec.instant(at), codec.regions_of(body)))
+        return made
+
     def points(
         self, *, service: str = "", region: str = "", since: datetime | None = None, until: datetime | None = None
     ) -> list[Point]:
         since_at, until_at = codec.bounds(since, until)
-        rows = self._all(queries.POINTS, {"service": service, "region": region, "since": since_at, "until": until_at})
+        query = queries.points(one_series=bool(service and region))
+        rows = self._all(query, {"service": service, "region": region, "since": since_at, "until": until_at})
         return [codec.point_of(row) for row in rows]
+
+    def binned(
+        self,
+        length: timedelta,
+        *,
+        service: str = "",
+        region: str = "",
+        since: datetime | None = None,
+        until: datetime | None = None,
+    ) -> list[Point]:
+        since_at, until_at = codec.bounds(since, until)
+        values = {"service": service, "region": region, "since": since_at, "until": until_at}
+        query = queries.binned(one_series=bool(service and region))
+        rows = self._all(query, {**values, "length": length // codec.MICROSECOND})
+        return [codec.sum_of(row) for row in rows]
 
     def expected(
         self, *, service: str = "", region: str = "", since: datetime | None = None, until: datetime | None = None
     ) -> list[Expected]:
         since_at, until_at = codec.bounds(since, until)
-        rows = self._all(queries.EXPECTED, {"service": service, "region": region, "since": since_at, "until": until_at})
+        query = queries.expected(by_service=bool(service), by_region=bool(region))
+        rows = self._all(query, {"service": service, "region": region, "since": since_at, "until": until_at})
         return [codec.expected_of(row) for row in rows]
 
     def hourly(self, service: str, since: datetime, until: datetime) -> dict[tuple[str, datetime], float]:

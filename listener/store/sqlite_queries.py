@@ -58,13 +58,42 @@ SERIES = f"""{_SERIES}
 SELECT k.service, k.region FROM series k
 WHERE (SELECT max(p.at) FROM points p WHERE p.service = k.service AND p.region = k.region) >= :since
 ORDER BY k.service, k.region"""
-POINTS = f"""{_SERIES}
-SELECT {_of("p", codec.POINT)} FROM series k CROSS JOIN points p ON p.service = k.service AND p.region = k.region
-WHERE :region IN ('', k.region) AND p.at >= :since AND p.at < :until
-ORDER BY p.service, p.region, p.at"""
-EXPECTED = f"""SELECT {_of("e", codec.EXPECTED)} FROM expected e
-WHERE :service IN ('', e.service) AND :region IN ('', e.region) AND e.at >= :since AND e.at < :until
-ORDER BY e.service, e.region, e.at"""
+_BINNED = "p.at - p.at % :length AS bin, sum(p.observed), sum(p.posts), sum(p.authors), sum(p.recovered)"
+
+
+def _points(columns: str, rest: str, *, one_series: bool) -> str:
+    if one_series:
+        found = "FROM points p WHERE p.service = :service AND p.region = :region"
+        return f"SELECT {columns} {found} AND p.at >= :since AND p.at < :until {rest}"
+    found = "FROM series k CROSS JOIN points p ON p.service = k.service AND p.region = k.region"
+    where = "WHERE :region IN ('', k.region) AND p.at >= :since AND p.at < :until"
+    return f"{_SERIES} SELECT {columns} {found} {where} {rest}"
+
+
+def points(*, one_series: bool) -> str:
+    """Points `:since <= at < :until` in order."""
+    return _points(_of("p", codec.POINT), "ORDER BY p.service, p.region, p.at", one_series=one_series)
+
+
+def binned(*, one_series: bool) -> str:
+    """The same, added up in bins of `:length` microseconds."""
+    if one_series:  # a third faster than by all three
+        return _points(f":service, :region, {_BINNED}", "GROUP BY bin ORDER BY bin", one_series=True)
+    by = "p.service, p.region, bin"
+    return _points(f"p.service, p.region, {_BINNED}", f"GROUP BY {by} ORDER BY {by}", one_series=False)
+
+
+def expected(*, by_service: bool, by_region: bool) -> str:
+    """Usual hours `:since <= at < :until`; led by the primary key as far as it is asked for."""
+    asked = {"service": by_service, "region": by_region}
+    conditions = [f"e.{name} = :{name}" for name, wanted in asked.items() if wanted]
+    where = " AND ".join([*conditions, "e.at >= :since", "e.at < :until"])
+    return f"SELECT {_of('e', codec.EXPECTED)} FROM expected e WHERE {where} ORDER BY e.service, e.region, e.at"
+
+
+# `author != ''` tells SQLite that the index of known authors will do.
+TOLD_OF = f"""SELECT author, at, body FROM mentions
+WHERE author != '' AND author IN {IDS} AND at >= ? AND at < ? ORDER BY at, id"""
 HOURLY = """SELECT region, at - at % 3600000000 AS hour, sum(observed) FROM points
 WHERE service = ? AND at >= ? AND at < ? GROUP BY region, hour ORDER BY region, hour"""
 

@@ -36,6 +36,18 @@ _ROMAN = {"bg": _SHLIOKAVITSA, "el": {**_GREEKLISH_PAIRS, **_GREEKLISH}}
 _BOTH_ALPHABETS = ("sr", "bs", "mk", "cnr")
 
 
+_BEGIN = re.findall(r"\w+", "b br c d dr f fl g gr h j k kl kr l m n p pl pr qu r s sk sl sn st t tr v vl w x z zw")
+_VOWEL = ("a", "a", "e", "e", "i", "i", "o", "o", "u", "y", "io", "ea")
+_END = ("", "", "", "n", "r", "x", "l", "s", "t", "k", "ly", "ify", "app", "pay", "bank", "net", "gram", "hub", "go")
+
+
+def invented(random: Random) -> str:
+    """The name of a service that does not exist, never twice the same: what is learnt must not hang on names."""
+    name = "".join(random.choice(_BEGIN) + random.choice(_VOWEL) for _ in range(random.choice((1, 2, 2, 3))))
+    name += random.choice(_END)
+    return name.capitalize() if random.random() < 0.4 else name
+
+
 def ascii_form(text: str) -> str:
     """Without diacritics, as a keyboard set to English gives it; Cyrillic and Greek stay.
 

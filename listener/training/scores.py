@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 from joblib import Parallel, delayed
@@ -23,7 +24,7 @@ from listener.training.fit import Head, Numbers, Options, fit_network, unseen_pr
 from listener.types import CHATTER, LABELS, SYMPTOMS, Floats, Reading
 
 _CHATTER = np.array([label in CHATTER for label in LABELS])
-_UNHEARD = ("zumbrio", "kelvano", "Trovexa", "plimor", "Drenix", "vaskolo", "Nubrela", "fintoba")  # services nobody has
+ASKED = ("zumbrio", "kelvano", "Trovexa", "plimor", "Drenix", "vaskolo", "Nubrela", "fintoba")  # services nobody has
 _WORD = re.compile(r"\w+")
 
 
@@ -58,12 +59,12 @@ class Fits:
     rarer: Floats  # what serving takes from each row's log odds of chatter
 
 
-def unheard(text: str, reading: Reading, random: Random) -> str:
+def unheard(text: str, reading: Reading, invented: str) -> str:
     """The text with the services that its reading names replaced by one that does not exist."""
     named = {match.form for match in reading.matches if match.kind == "service"}
     wanted = [name.split() for name in sorted(named, key=lambda name: (-len(name), name))]
     words = [(found.start(), found.end(), skeleton(found[0])) for found in _WORD.finditer(text)]
-    invented, at, n = random.choice(_UNHEARD), 0, 0
+    at, n = 0, 0
     pieces = []
     while n < len(words):
         hit = next((w for w in wanted if [word for _, _, word in words[n : n + len(w)]] == w), None)
@@ -79,7 +80,7 @@ VIEWS: Mapping[str, Callable[[Labelled, Reading, Random], str]] = {
     "ascii": lambda row, reading, random: ascii_form(row.row.text),
     "other_alphabet": lambda row, reading, random: other_alphabet(row.row.text, row.language, random),
     "one_slip": lambda row, reading, random: slipped(row.row.text, random),
-    "unheard_service": lambda row, reading, random: unheard(row.row.text, reading, random),
+    "unheard_service": lambda row, reading, random: unheard(row.row.text, reading, random.choice(ASKED)),
 }
 
 
@@ -143,6 +144,31 @@ def left_out(material: Material, plain: Any, altered: Any, options: Options, wor
         found = chatter_figures(material.chatter[here], _chatter(softmax(network.logits(plain[here]))), options.seed)
         made[name] = {key: found[key] for key in ("f1", "f1_interval", "ap", "ap_interval")}
     return made
+
+
+SERVICE_PARTS = 4
+
+
+def services_left_out(
+    material: Material, plain: Any, altered: Any, head: Head, options: Options, workers: int
+) -> float:
+    """F1 lost on posts that name a service when no post that names it was trained on, as after adding one to the catalog."""
+    named = [sorted({m.name for m in reading.matches if m.kind == "service"}) for reading in material.readings]
+    part = np.array([crc32(names[0].encode()) % SERVICE_PARTS if names else -1 for names in named])
+    taught = [
+        np.flatnonzero([all(crc32(name.encode()) % SERVICE_PARTS != n for name in names) for names in named])
+        for n in range(SERVICE_PARTS)
+    ]
+    networks = Parallel(n_jobs=workers)(
+        delayed(fit_network)(plain, altered, material.target, rows, options) for rows in taught
+    )
+    unmet = np.zeros(len(named))
+    for n, network in enumerate(networks):
+        here = np.flatnonzero(part == n)
+        unmet[here] = _chatter(softmax(network.logits(plain[here]) * head.scale + head.shift))
+    asked = part >= 0
+    truth = material.chatter[asked]
+    return round(_f1(truth, _chatter(head.unseen)[asked]) - _f1(truth, unmet[asked]), 4)
 
 
 def _chatter(odds: Floats) -> Floats:

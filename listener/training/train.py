@@ -22,11 +22,21 @@ from listener.regions.attribute import Attributor
 from listener.text.normalize import skeleton
 from listener.text.phrases import matcher_of
 from listener.training import dataset, languages, words
-from listener.training.augment import hurried, other_alphabet
+from listener.training.augment import hurried, invented, other_alphabet
 from listener.training.dataset import Labelled
 from listener.training.fit import Numbers, Options, fit_gate, fit_head
 from listener.training.golden import TEXTS
-from listener.training.scores import ALWAYS, VIEWS, Fits, Material, figures_of, left_out, symptom_target, unheard
+from listener.training.scores import (
+    ALWAYS,
+    VIEWS,
+    Fits,
+    Material,
+    figures_of,
+    left_out,
+    services_left_out,
+    symptom_target,
+    unheard,
+)
 from listener.training.writing import Made, write
 from listener.types import LABELS, SYMPTOMS, UNNAMED, Reading
 
@@ -84,6 +94,7 @@ def train(
     scores = figures_of(material, Fits(identifier, labels, symptoms, passed, RARER + UNFOUND * ~found), views, seed)
     if thorough:
         scores["left_out"] = left_out(material, plain, altered, options, workers)
+        scores["all"]["f1_drop_unmet_service"] = services_left_out(material, plain, altered, labels, options, workers)
         progress("languages left out")
     golden = dataset.read(TEXTS, [str(n) for n in range(len(TEXTS))], matcher_of(catalog), identifier.final)
     made = Made(PARAMETERS, tables, gate, labels, symptoms, identifier, SYMPTOM_FLOOR, RARER, UNFOUND)
@@ -147,7 +158,7 @@ def _read(
     forms = {"altered": [_altered(*each) for each in zip(rows, plain, randoms, strict=True)]}
     for name in wanted:
         forms[name] = [VIEWS[name](*each) for each in zip(rows, plain, randoms, strict=True)]
-    regions = Attributor(catalog, lambda text: matcher.find(skeleton(text))).attribute(plain)
+    regions = Attributor(catalog, matcher.find, skeleton).attribute(plain)
     right = [
         set(services_of(reading, 1.0, where, catalog)) == set(row.row.services or (UNNAMED,))
         for row, reading, where in zip(rows, plain, regions, strict=True)
@@ -158,5 +169,5 @@ def _read(
 
 def _altered(row: Labelled, reading: Reading, random: Random) -> str:
     """The row as somebody else may have typed it, now and then about a service that nobody has heard of."""
-    text = unheard(row.row.text, reading, random) if random.random() < _UNHEARD else row.row.text
+    text = unheard(row.row.text, reading, invented(random)) if random.random() < _UNHEARD else row.row.text
     return hurried(other_alphabet(text, row.language, random), random)

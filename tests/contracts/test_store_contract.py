@@ -290,6 +290,17 @@ def test_points_replace_each_other_and_vanish_when_nothing_is_left_in_them(store
     assert store.points() == [point(0, 3), point(2, 5)]
 
 
+def test_points_are_added_up_in_longer_bins_by_series(store: Store) -> None:
+    with store.transaction() as writer:
+        writer.put_points([point(0, 1.5), point(4, 2.0), point(5, 4.0), point(1, 8.0, region="RS")])
+    five = timedelta(minutes=5)
+    found = [(p.key.region, p.at, p.observed, p.posts, p.authors) for p in store.binned(five)]
+    assert found == [("RS", at(0), 8.0, 8, 8), ("TR", at(0), 3.5, 4, 4), ("TR", at(5), 4.0, 4, 4)]
+    assert [p.observed for p in store.binned(five, region="TR", since=at(1), until=at(5))] == [2.0]
+    assert [p.at for p in store.binned(timedelta(days=1), service="instagram")] == [at(-720), at(-720)]
+    assert store.binned(five, service="whatsapp") == []
+
+
 def test_points_are_listed_by_series_then_time_and_narrowed(store: Store) -> None:
     viber, greek = point(1, service="viber"), point(1, region="GR")
     with store.transaction() as writer:
@@ -525,3 +536,14 @@ def test_what_was_usual_comes_back_by_series_and_hour(store: Store) -> None:
     assert store.expected() == kept
     assert store.expected(service="instagram", since=NOON + 60 * MINUTE) == [kept[1]]
     assert store.expected(region="RS", until=NOON + 60 * MINUTE) == [kept[2]]
+
+
+def test_an_author_is_remembered_with_where_it_seemed_from_until_erased(store: Store) -> None:
+    said = [mention(id=f"test:{n}", minutes=n, author="a" if n else "b") for n in range(3)]
+    deliver(store, *said)
+    until = NOON + 60 * MINUTE
+    assert store.told_of(["a", "nobody"], NOON, until) == {"a": [(m.at, m.regions) for m in said[1:]]}
+    assert store.told_of(["a"], NOON, at(2)) == {"a": [(said[1].at, said[1].regions)]}
+    with store.transaction() as writer:
+        writer.erase(Delete(source="test", at=until, author="a"))
+    assert store.told_of(["a"], NOON, until) == {}
