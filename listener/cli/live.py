@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import os
 import signal as signals
 import socket
 import sys
@@ -51,12 +49,12 @@ def run(
     pipeline = wiring.pipeline(read, catalog, model)
     sources = wiring.sources(read, catalog)
     channels = wiring.channels(read, catalog)
-    listening = bind(read.web.host, read.web.port) if read.web.enabled else None
-
+    from listener.cli.serving import bind
     from listener.daemon import Daemon
     from listener.recorder import Recorder
     from listener.store import open_store
 
+    listening = bind(read.web.host, read.web.port) if read.web.enabled else None
     opened = open_store(store or read.store_url())
     metrics = telemetry.Metrics(__version__)
     try:
@@ -71,7 +69,7 @@ def run(
             metrics=metrics,
         )
         audit = figures(pipeline)
-        app = web_app(opened, catalog, metrics.render, audit=audit) if listening else None
+        app = web_app(opened, catalog, metrics.render, audit=audit, url=read.web.url) if listening else None
         _unwrapped(asyncio.run, _together(daemon, app, listening, live=live, config=read))
     finally:
         opened.close()
@@ -81,20 +79,24 @@ def run(
 
 async def _together(daemon: Daemon, app: Any, listening: socket.socket | None, *, live: bool, config: Config) -> None:
     """The daemon, the web and the live table, until the daemon stops."""
+    from listener.cli import serving
+
     others: list[asyncio.Task[None]] = []
     server = None
     if listening is not None:
-        server = web_server(app)
+        server = serving.web_server(app)
         others.append(asyncio.create_task(server.serve(sockets=[listening])))
         print(f"dashboard: http://{config.web.host}:{config.web.port}/", file=sys.stderr)
     if live:
         from listener.cli.screen import paint
 
         others.append(asyncio.create_task(paint(daemon)))
+    others.append(asyncio.create_task(serving.announced(server)))
     try:
         async with daemon.net:
             await daemon.run()
     finally:
+        serving.notify("STOPPING=1")
         if server is not None:
             server.should_exit = True
         for task in others[1 if server else 0 :]:
@@ -125,6 +127,7 @@ def demo(
     model: ModelOption = None,
 ) -> None:
     """Replay a synthetic day (invented posts) through the live code path and show it on the dashboard."""
+    from listener.cli.serving import bind, web_server
     from listener.recorder import Recorder
     from listener.replay import Archive, replay
     from listener.store import open_store
@@ -149,7 +152,9 @@ def demo(
             end = recorder.watched() or datetime.now(UTC)
             metrics = telemetry.Metrics(__version__)
             audit = figures(pipeline)
-            app = web_app(opened, catalog, metrics.render, clock=lambda: end, synthetic=True, audit=audit)
+            app = web_app(
+                opened, catalog, metrics.render, clock=lambda: end, synthetic=True, audit=audit, url=read.web.url
+            )
             print(f"dashboard: http://{read.web.host}:{read.web.port}/ (Ctrl-C ends)", file=sys.stderr)
             asyncio.run(_serve(web_server(app), listening))
         opened.close()
@@ -170,6 +175,7 @@ def web_app(
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     synthetic: bool = False,
     audit: Mapping[str, float] | None = None,
+    url: str = "",
 ) -> Any:
     from listener.web.app import Settings, create_app
 
@@ -182,6 +188,7 @@ def web_app(
         synthetic=synthetic,
         words=words.load(catalog.root),
         audit=audit or {},
+        url=url,
     )
     return create_app(store, settings)
 
@@ -190,35 +197,6 @@ def figures(pipeline: Pipeline) -> dict[str, float]:
     """What the model's own file says about how good it is, as far as the page on method shows it."""
     scores = pipeline.classifier.meta.scores.get("all", {})
     return {name: float(scores[name]) for name in ("f1", "ap", "ece", "label_f1", "services") if name in scores}
-
-
-def web_server(app: Any) -> Any:
-    """uvicorn within our own loop: it logs nothing by itself, and the daemon keeps the signals."""
-    import uvicorn
-
-    class Server(uvicorn.Server):
-        def capture_signals(self) -> Any:
-            return contextlib.nullcontext()
-
-    settings = uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=2, server_header=False)
-    server = Server(settings)
-    app.state.closing = lambda: server.should_exit  # open event streams end then
-    return server
-
-
-def bind(host: str, port: int) -> socket.socket:
-    """Take the port before anything else starts, so that a second daemon fails at once and clearly."""
-    made = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
-    made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        made.bind((host, port))
-    except OSError as error:
-        made.close()
-        raise ListenerError(
-            f"can't listen on {host}:{port}: {os.strerror(error.errno or 0)}; choose another [web] port in listener.toml or"
-            f" LISTENER_WEB_PORT"
-        ) from error
-    return made
 
 
 def net(config: Config) -> Net:

@@ -1,10 +1,10 @@
-"""Commands that look at a store: signal, incidents, sources. They open it read-only, also while the daemon writes."""
+"""Commands that look at a store: signal, incidents. They open it read-only, also while the daemon writes."""
 
 from __future__ import annotations
 
 import sys
 from contextlib import closing
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,7 +16,7 @@ from listener.cli import show, wiring
 from listener.cli.archive import instant
 from listener.cli.wiring import ConfigOption
 from listener.errors import InputError
-from listener.types import Incident, IncidentState, SourceHealth
+from listener.types import Incident, IncidentState
 
 StoreOption = Annotated[
     str | None, typer.Option("--store", metavar="URL", help="Store to look at; default: the one of the config.")
@@ -38,7 +38,6 @@ class Listing(StrEnum):
 def register(app: typer.Typer) -> None:
     app.command()(signal)
     app.command()(incidents)
-    app.command()(sources)
 
 
 def signal(
@@ -108,7 +107,7 @@ def _write(records: list[dict[str, Any]], format: Output, out: Path | None, titl
     if format is Output.jsonl:
         text = "".join(show.line(record) + "\n" for record in records)
     else:
-        text = show.as_csv(columns, [[record[c] for c in columns] for record in records])
+        text = show.csv_of(columns, [[record[c] for c in columns] for record in records])
     if out is None:
         sys.stdout.write(text)
     else:
@@ -186,63 +185,3 @@ def _incident_row(incident: Incident) -> tuple[str, ...]:
         f"{likely} {incident.cause[likely]:.0%}" if likely else "",
         str(incident.authors),
     )
-
-
-def sources(
-    format: Annotated[Listing, typer.Option("--format", help="How they are printed.")] = Listing.table,
-    store: StoreOption = None,
-    config: ConfigOption = None,
-) -> None:
-    """Show how each source is doing: last success, last item, errors in a row and why, next try."""
-    from listener.store import open_store
-
-    read, _ = wiring.read(config)
-    now = datetime.now(UTC)
-    with closing(open_store(store or read.store_url(), read_only=True)) as opened:
-        found = opened.health()
-    if format is Listing.jsonl:
-        for health in found:
-            print(show.line(health_record(health)))
-        return
-    show.console().print(health_table(found, now))
-
-
-def health_record(health: SourceHealth) -> dict[str, Any]:
-    return {
-        "source": health.source,
-        "kind": health.kind,
-        "region": health.region or None,
-        "last_success_at": show.when(health.last_success_at) or None,
-        "last_item_at": show.when(health.last_item_at) or None,
-        "lag_seconds": health.lag.total_seconds() if health.lag is not None else None,
-        "errors_in_a_row": health.errors_in_a_row,
-        "reason": health.reason or None,
-        "next_try_at": show.when(health.next_try_at) or None,
-        "posts": health.posts,
-    }
-
-
-def health_table(found: list[SourceHealth], now: datetime) -> Any:
-    """Worst first, so that a long list still says what matters at its top."""
-    worst = sorted(found, key=lambda h: (-h.errors_in_a_row, h.source))
-    rows = (
-        (
-            health.source,
-            health.region,
-            show.ago(health.last_success_at, now),
-            show.ago(health.last_item_at, now),
-            str(health.posts),
-            f"{health.reason} ({health.errors_in_a_row}x)" if health.errors_in_a_row else "ok",
-            _next(health, now),
-        )
-        for health in worst
-    )
-    columns = ("source", "region", "answered", "newest post", "posts", "state", "next try")
-    return show.table("", columns, rows, empty="no source has been tried yet")
-
-
-def _next(health: SourceHealth, now: datetime) -> str:
-    if health.next_try_at is None:
-        return ""
-    wait = health.next_try_at - now
-    return "now" if wait <= timedelta(0) else f"in {show.short(wait)}"

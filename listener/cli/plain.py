@@ -20,6 +20,7 @@ REASONS = {
     "forbidden_address": "a private address",
     "gone": "gone for good",
     "malformed": "not in its own format",
+    "paid": "not asked: costs money",
     "protocol": "broken answer",
     "quota": "quota used up",
     "redirects": "redirects lead nowhere",

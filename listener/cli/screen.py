@@ -11,8 +11,9 @@ from rich.live import Live
 from rich.text import Text
 
 from listener import __version__
-from listener.cli import show
-from listener.cli.look import health_table, incident_table
+from listener.cli import health, show
+from listener.cli.configured import Configured
+from listener.cli.look import incident_table
 from listener.types import IncidentState
 
 if TYPE_CHECKING:
@@ -24,29 +25,30 @@ WORST = 12  # sources shown; the rest is one line
 
 async def paint(daemon: Daemon) -> None:
     """Until cancelled."""
-    with Live(console=Console(), refresh_per_second=2, screen=False) as live:
+    console = Console()
+    with Live(console=console, refresh_per_second=2, screen=False) as live:
         while True:
-            live.update(await asyncio.to_thread(_screen, daemon))
+            live.update(await asyncio.to_thread(_screen, daemon, console.width))
             await asyncio.sleep(1)
 
 
-def _screen(daemon: Daemon) -> Group:
+def _screen(daemon: Daemon, width: int) -> Group:
     now = daemon.clock()
-    health = list(daemon.roster.health.values())
-    well = sum(1 for h in health if h.last_success_at and not h.errors_in_a_row)
+    every = [Configured(s.name, s.kind, s.region, s) for s in daemon.sources]
+    found = health.lines(every, daemon.roster.health, {}, now)
+    well = sum(1 for line in found if line.state is health.State.HEARS)
     posts = sum(h.posts for h in daemon.store.hearing(now - timedelta(minutes=5), now))
     head = Text.assemble(
         (f"listener {__version__}", "bold"),
-        f"  up {show.short(now - daemon.started_at)}  ·  {well} of {len(health)} sources heard",
+        f"  up {show.short(now - daemon.started_at)}  ·  {well} of {len(found)} sources heard",
         f"  ·  {posts / 5:.0f} posts a minute",
     )
-    worst = sorted(health, key=lambda h: (-h.errors_in_a_row, -h.posts, h.source))[:WORST]
-    more = f"… and {len(health) - WORST} more: listener sources" if len(health) > WORST else ""
+    more = f"… and {len(found) - WORST} more: listener sources" if len(found) > WORST else ""
     ongoing = daemon.store.incidents(states=(IncidentState.PENDING, IncidentState.FIRING))
     return Group(
         head,
         Text(),
-        health_table(worst, now),
+        health.table(found[:WORST], now, width),
         Text(more, style="dim"),
         _signals(daemon, now),
         Text(),

@@ -4,34 +4,39 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
-from rich.console import Console
+from rich.cells import cell_len, set_cell_size
+from rich.console import Console, JustifyMethod
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
+GAP = 2  # spaces between two columns
 STATES = {"no_data": "dim", "quiet": "green", "possible": "yellow", "problems": "red", "recovering": "cyan"}
 
 
+@dataclass(frozen=True)
+class Column:
+    """A column whose cells stay on one line. Where the terminal is narrow it shrinks to `least`, then the highest `drop` goes."""
+
+    name: str
+    least: int = 0  # 0 = it keeps its width
+    drop: int = 0  # 0 = it always stays
+    right: bool = False
+    is_name: bool = False  # names are often told apart by their ends: they are cut in the middle
+
+
 def console(*, stderr: bool = False) -> Console:
-    """A console that keeps to the terminal's width, and to 80 columns where there is none."""
+    """A console as wide as the terminal or `COLUMNS`, and 80 columns where there is neither."""
     stream = sys.stderr if stderr else sys.stdout
-    width = None if stream.isatty() else int(os.get_terminal_size().columns) if _has_size() else 100
-    return Console(stderr=stderr, width=width, highlight=False, soft_wrap=not stream.isatty())
-
-
-def _has_size() -> bool:
-    try:
-        os.get_terminal_size()
-    except OSError:
-        return False
-    return True
+    return Console(stderr=stderr, highlight=False, soft_wrap=not stream.isatty())
 
 
 def line(record: Mapping[str, Any]) -> str:
@@ -76,17 +81,88 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], *, 
     return made
 
 
+def fitted(columns: Sequence[Column], rows: Sequence[Sequence[str | Text]], width: int, *, empty: str) -> Table | Text:
+    """A table of one line a row that is never wider than `width`: columns shrink, then drop, as they say themselves.
+
+    A column in which nothing stands is left out.
+    """
+    if not rows:
+        return Text(empty, style="dim")
+    texts = [[Text(printable(cell)) if isinstance(cell, str) else cell for cell in row] for row in rows]
+    longest = [max(row[i].cell_len for row in texts) for i in range(len(columns))]
+    natural = {i: max(cell_len(columns[i].name), length) for i, length in enumerate(longest) if length}
+    made = Table(box=None, pad_edge=False, header_style="bold")
+    widths = _widths(columns, natural, width)
+    for i, share in widths.items():
+        column = columns[i]
+        justify: JustifyMethod = "right" if column.right else "left"
+        made.add_column(column.name, width=share, no_wrap=True, overflow="ellipsis", justify=justify)
+    for row in texts:
+        made.add_row(*(Text(cut(row[i].plain, share)) if columns[i].is_name else row[i] for i, share in widths.items()))
+    return made
+
+
+def cut(name: str, width: int) -> str:
+    """A name no wider than that, its middle left out.
+
+    >>> cut("evening-news-of-the-town-17", 16)
+    'evening-…town-17'
+    """
+    if cell_len(name) <= width:
+        return name
+    tail = set_cell_size(name[::-1], (width - 1) // 2)[::-1].strip()
+    return set_cell_size(name, width - 1 - cell_len(tail)).strip() + "…" + tail
+
+
+def _widths(columns: Sequence[Column], natural: Mapping[int, int], available: int) -> dict[int, int]:
+    """The width of each column that stays, by its place."""
+    kept = {i: min(length, columns[i].least or length) for i, length in natural.items()}
+    while (spare := available - sum(kept.values()) - GAP * (len(kept) - 1)) < 0:
+        goes = max(kept, key=lambda i: columns[i].drop)
+        if not columns[goes].drop:
+            break
+        del kept[goes]
+    while spare > 0 and (short := [i for i in kept if kept[i] < natural[i]]):
+        for i in short[:spare]:
+            kept[i] += 1
+        spare -= len(short)
+    return kept
+
+
+def counted(count: int, noun: str) -> str:
+    """A number of things.
+
+    >>> counted(1, "source"), counted(2, "source")
+    ('1 source', '2 sources')
+    """
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
 def safe(text: str) -> str:
     """Without control characters and without markup."""
-    return escape("".join(c for c in text if c.isprintable()))
+    return escape(printable(text))
 
 
-def as_csv(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+def printable(text: str) -> str:
+    """Without what would move the cursor, ring a bell or turn the writing round."""
+    return "".join(c for c in text if c.isprintable())
+
+
+def csv_of(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(columns)
     writer.writerows(rows)
     return out.getvalue()
+
+
+def records(found: Sequence[Mapping[str, Any]], *, as_csv: bool) -> None:
+    """Print records of the same keys for other programs: a JSON object a line, or CSV."""
+    if not as_csv:
+        for record in found:
+            print(line(record))
+    elif found:
+        sys.stdout.write(csv_of(list(found[0]), [list(record.values()) for record in found]))
 
 
 @contextmanager

@@ -102,7 +102,8 @@ def source(name: str, kind: str, options: dict[str, Any], where: str, catalog: C
         options=made,
         region=str(common.get("region", "")),
         language=str(common.get("language", "")),
-        every=max(getattr(made, name, timedelta(minutes=1)) for name in ("every", "longest")),  # a feed may ask for longer
+        # a feed may ask for longer
+        every=max(getattr(made, name, timedelta(minutes=1)) for name in ("every", "longest")),
     )
 
 
