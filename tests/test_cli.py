@@ -165,4 +165,4 @@ def test_incidents_and_signals_of_a_replay_can_be_looked_at(listener: Command, t
     )
     rows = list(csv.DictReader(io.StringIO(signal.stdout)))
     assert max(float(row["observed"]) for row in rows) > 3
-    assert "answered" in listener("sources", "--store", store).stdout
+    assert "never tried" in listener("sources", "--store", store).stdout

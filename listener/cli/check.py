@@ -161,7 +161,9 @@ async def _ask(source: Source, edge: Net, limit: float) -> Finding:
     if getattr(source.options, "path", "") == "-":
         return replace(finding, reason="stdin", detail="what is read here would be lost to `listener run`")
     if getattr(source.options, "budget", 0):
-        return replace(finding, reason="paid", detail="every answer is paid for, and only `listener run` keeps the account")
+        return replace(
+            finding, reason="paid", detail="every answer is paid for, and only `listener run` keeps the account"
+        )
     loop = asyncio.get_running_loop()
     began = loop.time()
     try:
