@@ -126,6 +126,11 @@ def load(path: Path | None = None, environ: Mapping[str, str] | None = None) -> 
     )
 
 
+def notify_socket(environ: Mapping[str, str] | None = None) -> str:
+    """Where systemd wants to hear that we are ready; empty when it did not start us."""
+    return (os.environ if environ is None else environ).get("NOTIFY_SOCKET", "")
+
+
 def _named(rows: Any, kind: str, where: str, environ: Mapping[str, str]) -> list[Table]:
     if not isinstance(rows, list):
         raise ConfigError(f"{where}: write [[{kind}]] in double brackets: there may be several")

@@ -4,8 +4,10 @@ pending   a first alarm
 firing    it is raised again and somebody wrote since, or it is strong, or several regions raise it
 resolved  nothing was raised for `resolve_after`, or for a third of it when people write that it is back
 
-Deaf bins are not quiet ones: while no region of an incident can be heard its wait stands still. A relapse within an hour
-continues the same incident. Everything follows from the arguments, so that a replay gives the same ids and transitions.
+A detector's longest window goes on raising what is long over: once hardly anybody writes any more, it is not listened to.
+Talk that names no service is about what fails by name in the same region, if that is the bigger one. Deaf bins are not quiet
+ones: while no region of an incident can be heard its wait stands still. A relapse within an hour continues the same incident.
+Everything follows from the arguments, so that a replay gives the same ids and transitions.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ import numpy as np
 
 from listener.types import (
     UNKNOWN_REGION,
+    UNNAMED,
     Alarm,
     Floats,
     Incident,
@@ -39,6 +42,9 @@ BACK_LEAST = 2.0  # and this many are needed, in expectation
 ONSET_BACK = timedelta(hours=3)  # an onset is looked for this far back
 ONSET_SURE = 2.0  # log-likelihood lost at the ends of the onset's interval: about 95 %
 SURE_POST = 0.7  # what an author adds to `observed` at the least, as a rule; bounds double counting over regions
+RECENT = timedelta(minutes=15)
+FADED = 0.1  # of the busiest quarter of an hour: less than this is the end of an incident,
+SOME, TIMES = 3.0, 3.0  # unless it is more than so many authors on top of so many times the usual
 OPEN = (IncidentState.PENDING, IncidentState.FIRING)
 
 
@@ -60,8 +66,11 @@ def track(
         by_service[alarm.key.service].append(alarm)
     transitions: list[Transition] = []
     updated: list[Incident] = []
-    for service in sorted(by_service):
+    for service in sorted(by_service, key=lambda service: (service == UNNAMED, service)):
         before = _current(service, open_, now)
+        if service == UNNAMED:
+            named = [*updated, *(t.incident for t in transitions)]
+            by_service[service] = [_unless_named(alarm, panels[service], named) for alarm in by_service[service]]
         after = _step(before, by_service[service], panels[service], open_, now, resolve_after)
         if after is None:
             continue
@@ -91,6 +100,8 @@ def _step(
     resolve_after: timedelta,
 ) -> Incident | None:
     """The incident as it is after this minute's alarms; None when there is none, before or after."""
+    if before is not None:
+        alarms = [_unless_faded(alarm, panel, before) for alarm in alarms]
     raised = [alarm for alarm in alarms if alarm.raised]
     if before is None or before.state is IncidentState.RESOLVED:
         if not raised:
@@ -101,7 +112,11 @@ def _step(
     verdicts = {alarm.key.region: alarm for alarm in alarms}
     known = {part.region for part in incident.parts}
     joining = [_part(alarm, panel) for alarm in raised if alarm.key.region not in known]
-    parts = [*incident.parts, *sorted(joining, key=lambda part: (part.onset_at, part.region))]
+    parts = list(incident.parts)
+    for part in sorted(joining, key=lambda part: (part.onset_at, part.region)):
+        # Noticed later is not failed later; only where the intervals leave no doubt it is put before others.
+        place = next((i for i, p in enumerate(parts) if part.onset_high_at < p.onset_low_at), len(parts))
+        parts.insert(place, part)
     quiet_since = _quiet_since(incident, raised, verdicts, now)
     state = _state(before, incident, raised, panel, quiet_since, now, resolve_after)
     parts = [_seen(p, verdicts.get(p.region), panel, state, incident.updated_at, now) for p in parts]
@@ -110,6 +125,7 @@ def _step(
             incident,
             state=state,
             parts=tuple(parts),
+            started_at=parts[0].onset_at,
             updated_at=now,
             quiet_since_at=quiet_since,
             resolved_at=now if state is IncidentState.RESOLVED else None,
@@ -117,6 +133,32 @@ def _step(
         panel,
         incident.updated_at,
     )
+
+
+def _unless_faded(alarm: Alarm, panel: Panel, incident: Incident) -> Alarm:
+    """The alarm, not raised when hardly anybody has written lately."""
+    if not alarm.raised:
+        return alarm
+    signal = panel.signals[alarm.key.region]
+    recent = max(1, RECENT // signal.bin)
+    since = max(0, (incident.started_at - signal.start_at) // signal.bin)
+    sums = np.convolve(signal.observed[since:], np.ones(recent))[: len(signal.observed) - since]
+    lately = float(sums[-1]) if len(sums) else 0.0
+    goes_on = lately >= FADED * float(sums.max(initial=0.0)) or lately >= SOME + TIMES * alarm.expected * recent
+    return alarm if goes_on and lately > 0 else replace(alarm, raised=False)
+
+
+def _unless_named(alarm: Alarm, panel: Panel, named: Sequence[Incident]) -> Alarm:
+    """The alarm, not raised when a service that fails by name in its region is talked about more."""
+    bins = max(1, alarm.window // panel.signals[alarm.key.region].bin)
+    seen = float(panel.signals[alarm.key.region].observed[-bins:].sum())
+    bigger = any(
+        part.region == alarm.key.region and part.observed >= seen
+        for incident in named
+        if incident.state in OPEN
+        for part in incident.parts
+    )
+    return replace(alarm, raised=False) if alarm.raised and bigger else alarm
 
 
 def _opened(raised: Sequence[Alarm], panel: Panel, open_: Sequence[Incident], now: datetime) -> Incident:

@@ -33,6 +33,7 @@ def configure(level: str = "info", *, as_json: bool = False, colour: bool = Fals
         cache_logger_on_first_use=False,
     )
     logging.getLogger("httpx").setLevel(logging.WARNING)
+    logging.getLogger("apprise").setLevel(logging.CRITICAL + 1)  # it writes URLs down, which hold secrets
 
 
 def log(name: str) -> structlog.stdlib.BoundLogger:

@@ -70,6 +70,22 @@ def test_it_learns_that_a_series_strays_more_than_counts_do(flat: Profile) -> No
     assert fit(weeks_of(np.full(4 * 2016, 10.0), bin=FIVE), flat).dispersion > 15
 
 
+def test_a_series_that_hardly_speaks_is_not_taken_for_one_without_bursts(flat: Profile) -> None:
+    rng = np.random.default_rng(7)
+    rare = rng.poisson(0.05 * rng.gamma(8.0, 1 / 8, 8 * 2016)).astype(float)
+    learnt = fit(signal(rare.tolist(), bin=FIVE, start_at=MONDAY), replace(flat, rate=0.6))
+    assert learnt.dispersion < 20
+
+
+def test_a_silence_and_its_backlog_do_not_make_a_series_look_restless(flat: Profile) -> None:
+    calm = weeks_of(np.full(6 * 168, 40.0))
+    broken = calm.observed.copy()
+    for start in (200, 420, 700):
+        broken[start + 8] += broken[start : start + 8].sum()
+        broken[start : start + 8] = 0.0
+    assert fit(replace(calm, observed=broken), flat).noise < 0.03 + fit(calm, flat).noise
+
+
 def test_past_incidents_teach_little_and_flagged_ones_nothing(flat: Profile) -> None:
     calm = weeks_of(np.full(4 * 168, 5.0))
     bad = calm.observed.copy()

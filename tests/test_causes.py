@@ -8,7 +8,7 @@ import pytest
 
 from listener.catalog import Catalog, Service
 from listener.causes import CAUSES, causes
-from listener.types import Incident, IncidentState, Mention, RegionPart, State
+from listener.types import Incident, IncidentState, Mention, RegionPart, State, Tier
 from tests.builders import at, mention
 
 
@@ -26,6 +26,7 @@ WORLD = Catalog(
             service("x"),
             service("netflix", "video"),
             service("steam", "game"),
+            service("cloudflare", "cloud"),
             service("turkcell", "telecom", regions=("TR",)),
         )
     },
@@ -134,3 +135,54 @@ def test_it_says_when_it_cannot_tell() -> None:
 def test_posts_from_elsewhere_have_no_say() -> None:
     elsewhere = [mention(id=f"test:{i}", label="blocked", region="BG", weight=1.0) for i in range(20)]
     assert likeliest(causes(incident(), [*said(10), *elsewhere], [], WORLD)) == "outage"
+
+
+def test_a_few_voices_from_next_door_do_not_make_a_block_an_outage() -> None:
+    words = said(12, blocked=10)
+    near = incident("instagram", "TR", "GR")
+    few = replace(near, parts=(near.parts[0], replace(near.parts[1], observed=1.0)))
+    assert likeliest(causes(near, words, [], WORLD)) == "outage"
+    assert likeliest(causes(few, words, [], WORLD)) == "block"
+
+
+def test_a_provider_is_not_to_blame_for_what_fails_in_other_countries_too() -> None:
+    provider = incident("turkcell", observed=20.0)
+    everywhere = [incident(name, "TR", "GR", "BG", minutes=-5, observed=90.0) for name in ("instagram", "whatsapp")]
+    found = causes(provider, said(20), everywhere, WORLD)
+    assert likeliest(found) == "outage"
+    assert "Instagram, Whatsapp fails in other countries too, and users may blame their provider" in found[1]
+
+
+def test_someones_own_line_is_no_closed_account() -> None:
+    assert causes(incident("turkcell"), said(6, own=14), [], WORLD)[0]["accounts"] < 0.05
+
+
+def test_places_where_people_talk_that_slow_down_together_in_one_country_are_held_back_there() -> None:
+    places = [incident(name, minutes=5) for name in ("x", "netflix")]
+    games = [incident(name, minutes=5) for name in ("x", "steam")]
+    words = said(16, blocked=5)
+    assert likeliest(causes(incident(), words, places, WORLD)) == "block"
+    assert (
+        causes(incident(), words, games, WORLD)[0]["network"] > causes(incident(), words, places, WORLD)[0]["network"]
+    )
+
+
+def test_what_runs_on_a_cloud_that_fails_is_no_failing_network() -> None:
+    others = [incident(name, minutes=2) for name in ("x", "steam", "netflix")]
+    without = causes(incident(), said(20), others, WORLD)[0]
+    found = causes(incident(), said(20), [*others, incident("cloudflare")], WORLD)
+    assert without["network"] > 0.3 > found[0]["network"]
+    assert likeliest(found) == "outage"
+
+
+def test_people_for_whom_it_works_make_an_outage_less_likely() -> None:
+    assert (
+        causes(incident(), said(20, works=8), [], WORLD)[0]["outage"]
+        < causes(incident(), said(20), [], WORLD)[0]["outage"]
+    )
+
+
+def test_a_company_may_admit_that_it_closed_accounts_by_mistake() -> None:
+    admitted = mention(id="status:1", label="relay", tier=Tier.OFFICIAL, stated="relay")
+    assert likeliest(causes(incident(), [*said(4, own=20), admitted], [], WORLD)) == "accounts"
+    assert likeliest(causes(incident(), [*said(12, blocked=8), admitted], [], WORLD)) == "outage"

@@ -8,7 +8,7 @@ from datetime import timedelta
 import numpy as np
 import pytest
 
-from listener.detectors import scan
+from listener.detectors import ears, farrington, gfm, glr_nb, scan
 from listener.errors import InputError
 from listener.signals.online import Online, Verdict
 from listener.types import Alarm, Baseline, Panel
@@ -87,6 +87,28 @@ def test_a_source_that_catches_up_after_a_silence_nobody_told_us_about_is_no_out
     assert not verdict([2.0] * 100 + [0.0] * 40 + [75.0], mean=2.0).raised
 
 
+def test_a_source_that_lost_only_some_of_its_ears_catches_up_unheard_too() -> None:
+    counts = [20.0] * 100 + [9.0] * 48 + [560.0]
+    assert not verdict(counts, mean=20.0).raised
+    assert verdict([20.0] * 148 + [560.0], mean=20.0).raised
+
+
+def test_an_outage_that_goes_on_after_a_silence_is_raised_when_no_backlog_can_explain_it() -> None:
+    gap = [2.0] * 100 + [0.0] * 40
+    exposure = [1.0] * 100 + [0.0] * 40
+    goes_on = [75.0, 20.0, 22.0, 19.0, 24.0]
+    assert [verdict(gap + goes_on[: n + 1], mean=2.0, exposure=exposure + [1.0] * (n + 1)).raised for n in range(5)][
+        ::4
+    ] == [
+        False,
+        True,
+    ]
+
+
+def test_a_long_quiet_spell_of_a_series_we_hardly_know_is_no_silent_source() -> None:
+    assert verdict([0.0] * 100 + [4.0, 5.0], mean=0.1, doubt=1.5).raised
+
+
 def test_an_outage_that_begins_well_after_a_silence_is_raised() -> None:
     counts = [2.0] * 100 + [0.0] * 40 + [2.0] * 6 + [25.0, 30.0]
     assert verdict(counts, mean=2.0, exposure=[1.0] * 100 + [0.0] * 40 + [1.0] * 8).raised
@@ -128,6 +150,43 @@ def test_a_loud_region_does_not_carry_quiet_ones_along() -> None:
     )
     usual = {region: Baseline(np.full(101, 0.1), 6.0, 0.1, 4.0) for region in panel.signals}
     assert [alarm.raised for alarm in scan.detect(panel, usual, scan.Options())] == [True, False]
+
+
+def test_ears_forgets_what_it_just_saw_unless_it_is_c1() -> None:
+    counts = [*([2.0] * 100), *([2.0, 2.0, 12.0] * 2), 4.0, 4.0, 4.0]
+    panel = Panel("instagram", {"TR": signal(counts, bin=FIVE)})
+    usual = {"TR": Baseline(np.full(len(counts), 2.0), 6.0, 0.1, 4.0)}
+    c1, c2 = (ears.detect(panel, usual, ears.Options(method=method))[0].score for method in ("c1", "c2"))
+    assert c2 > c1
+    with pytest.raises(ValueError, match="none of c1, c2, c3"):
+        ears.Options(method="c4")
+
+
+def test_the_likelihood_ratio_finds_when_a_slow_rise_began() -> None:
+    counts = [*([2.0] * 60), 3.0, 5.0, 4.0, 5.0, 4.0, 6.0, 5.0, 4.0, 5.0, 6.0, 4.0, 5.0]
+    panel = Panel("instagram", {"TR": signal(counts, bin=FIVE)})
+    usual = {"TR": Baseline(np.full(len(counts), 2.0), 20.0, 0.01, 4.0)}
+    whole = glr_nb.detect(panel, usual, glr_nb.Options())[0].score
+    half = glr_nb.detect(panel, usual, glr_nb.Options(longest=timedelta(minutes=15)))[0].score
+    assert whole > 2 * half
+
+
+def test_the_gap_rule_sees_a_few_fast_posts_where_hardly_anybody_writes_and_no_rise_where_many_do() -> None:
+    def gap(counts: list[float], mean: float) -> bool:
+        panel = Panel("instagram", {"TR": signal(counts, bin=FIVE)})
+        return gfm.detect(panel, {"TR": Baseline(np.full(len(counts), mean), 6.0, 0.1, 4.0)}, gfm.Options())[0].raised
+
+    assert gap([*quiet(100, 20), 2.0, 3.0], 0.05)
+    assert not gap([20.0] * 100 + [200.0, 200.0], 20.0)
+
+
+def test_farringtons_bound_is_higher_where_the_baseline_is_in_doubt() -> None:
+    def bound(doubt: float) -> float:
+        panel = Panel("instagram", {"TR": signal([2.0] * 60, bin=FIVE)})
+        usual = {"TR": Baseline(np.full(60, 2.0), 6.0, 0.1, 4.0, doubt=doubt)}
+        return farrington.detect(panel, usual, farrington.Options())[0].upperbound
+
+    assert bound(0.5) > 1.5 * bound(0.0)
 
 
 def run(counts: list[float | None], bin: timedelta = FIVE) -> list[Verdict]:

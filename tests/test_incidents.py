@@ -134,6 +134,18 @@ def test_a_region_that_joins_is_told_and_stands_in_order_of_onset() -> None:
     assert joined.incident.observed == 59.0
 
 
+def test_a_region_that_is_noticed_later_but_failed_earlier_stands_first() -> None:
+    world = World()
+    world.watch()
+    world.counts["BG"][-8:] = [2.0] * 8  # heard, and not enough for an alarm yet
+    (first,) = world.watch({"TR": 9.0}, score=20.0)
+    assert first.incident.regions == ("TR",)
+    (joined,) = world.watch({"TR": 9.0, "BG": 2.0}, score=20.0)
+    assert joined.incident.regions == ("BG", "TR")
+    assert joined.incident.started_at == joined.incident.parts[0].onset_at < first.incident.started_at
+    assert joined.incident.id == first.incident.id
+
+
 def test_it_ends_after_half_an_hour_of_quiet() -> None:
     world = World()
     world.watch({"TR": 9.0}, score=20.0, minutes=10)
@@ -151,6 +163,32 @@ def test_people_who_write_that_it_is_back_end_it_sooner() -> None:
     told = world.watch(back=0.5, minutes=20)
     assert states(told) == [("firing", "resolved")]
     assert told[0].at <= at(21)
+
+
+def test_what_is_long_over_does_not_go_on_because_the_longest_window_still_holds_it() -> None:
+    world = World()
+    world.watch({"TR": 9.0}, score=20.0, minutes=30)
+    told = world.watch({"TR": 0.0}, minutes=50)  # raised still, but nobody writes
+    assert states(told) == [("firing", "resolved")]
+    assert at(30 + 30) <= told[0].at <= at(30 + 46)
+    assert world.watch({"TR": 0.0}, minutes=20) == []  # nor does it come back by itself
+
+
+def test_an_outage_that_many_still_write_about_is_not_over_because_more_did_before() -> None:
+    world = World()
+    world.watch({"TR": 90.0}, score=20.0, minutes=15)
+    assert world.watch({"TR": 2.0}, minutes=90) == []
+    assert world.only.state is IncidentState.FIRING
+
+
+def test_one_that_is_written_about_seldom_goes_on_while_it_is() -> None:
+    world = World()
+    world.watch({"TR": 2.0})
+    world.watch({"TR": 1.0})
+    for _ in range(6):
+        world.watch({"TR": 0.0}, minutes=19)
+        world.watch({"TR": 1.0})
+    assert world.only.state is IncidentState.FIRING
 
 
 def test_silence_of_the_sources_does_not_end_it() -> None:
@@ -202,3 +240,24 @@ def test_services_are_told_apart() -> None:
     two.incidents |= one.incidents
     two.watch({"TR": 9.0}, score=20.0)
     assert {i.service for i in two.incidents.values()} == {"instagram", "whatsapp"}
+
+
+def both(named: float, unnamed: float, region: str = "TR", open_: tuple[Incident, ...] = ()) -> set[str]:
+    """The services of the incidents that so many posts about Instagram in TR and so many about nothing named give."""
+    alarms, panels = [], {}
+    for service, where, count in (("instagram", "TR", named), ("unnamed", region, unnamed)):
+        one = signal([0.0] * 115 + [count / 5] * 5, service=service, region=where, start_at=at(-120))
+        panels[service] = Panel(service, {where: one})
+        alarms.append(Alarm(one.key, at(-1), count / 5, 0.05, 1.0, 20.0, raised=count > 0, window=5 * MINUTE))
+    transitions, updated = track(alarms, panels, open_, at(0))
+    return {incident.service for incident in [*updated, *(t.incident for t in transitions)]}
+
+
+def test_talk_that_names_no_service_is_about_the_one_that_fails_by_name() -> None:
+    assert both(30, 12) == {"instagram"}
+
+
+def test_talk_that_names_no_service_is_an_incident_where_nothing_bigger_fails_by_name() -> None:
+    assert both(0, 12) == {"unnamed"}
+    assert both(5, 40) == {"instagram", "unnamed"}
+    assert both(30, 12, region="BG") == {"instagram", "unnamed"}

@@ -67,13 +67,11 @@ def test_a_review_that_names_no_app_is_about_the_app_it_reviews(pipeline: Pipeli
 
 
 def test_what_a_status_page_states_is_not_judged_again(pipeline: Pipeline) -> None:
-    said = {"tier": Tier.OFFICIAL, "services": ("discord",)}
-    answers = pipeline.understand(
-        [
-            post("API latency", id="t:1", stated="relay", **said),
-            post("API latency", id="t:2", stated="recovered", **said),
-        ]
-    )
+    said = [
+        post("API latency", id=f"t:{label}", stated=label, tier=Tier.OFFICIAL, services=("discord",))
+        for label in ("relay", "recovered")
+    ]
+    answers = pipeline.understand(said)
     assert [a.score.label for a in answers if isinstance(a, Mention)] == ["relay", "recovered"]
     assert [a.score.chatter for a in answers if isinstance(a, Mention)] == [1.0, 0.0]
 

@@ -102,14 +102,9 @@ def test_a_wrong_rule_is_named(rules: dict[str, str], message: str) -> None:
         Rules(**rules)  # type: ignore[arg-type]
 
 
-def scribe(language: str = "en", **rules: object) -> Scribe:
-    known = words.load(default_root())
-    return Scribe(
-        Rules(language=language, zone="Europe/Istanbul", **rules),
-        known,
-        {"instagram": "Instagram"},
-        "https://l.example",
-    )  # type: ignore[arg-type]
+def scribe(language: str = "en") -> Scribe:
+    rules = Rules(language=language, zone="Europe/Istanbul")
+    return Scribe(rules, words.load(default_root()), {"instagram": "Instagram"}, "https://l.example")
 
 
 def test_a_message_says_what_where_since_when_how_sure_and_shows_three_posts() -> None:

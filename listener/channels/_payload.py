@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 from listener.channels import Message
+
+KEPT = timedelta(days=1)  # how long Alertmanager keeps an alert that nobody tells the end of
 
 
 def payload(message: Message) -> dict[str, Any]:
@@ -44,7 +47,8 @@ def payload(message: Message) -> dict[str, Any]:
 def alerts(message: Message) -> list[dict[str, Any]]:
     """The body of Alertmanager's `POST /api/v2/alerts`: one alert an incident, told to end when it is over.
 
-    Its labels stay the same as long as the incident goes on, since they are what Alertmanager knows an alert by.
+    Its labels stay the same as long as the incident goes on, since they are what Alertmanager knows an alert by. While it
+    goes on its end lies ahead: one without an end is over for Alertmanager after `resolve_timeout`, five minutes.
     """
     if message.transition is None:
         labels = {"alertname": "ListenerHeartbeat", "severity": "none"}
@@ -66,6 +70,5 @@ def alerts(message: Message) -> list[dict[str, Any]]:
         "startsAt": incident.started_at.isoformat(),
         "generatorURL": message.link,
     }
-    if incident.resolved_at is not None:
-        alert["endsAt"] = incident.resolved_at.isoformat()
+    alert["endsAt"] = (incident.resolved_at or message.at + KEPT).isoformat()
     return [alert]

@@ -42,11 +42,15 @@ async def send(message: Message, options: Options) -> None:
     told = alerts(message) if options.payload == ALERTMANAGER else payload(message)
     body = json.dumps(told, ensure_ascii=False).encode()
     seconds = str(int(time.time()))  # noqa: TID251 - the signature's own age, not the message's
-    headers = {"Content-Type": "application/json", "User-Agent": "listener", "Idempotency-Key": message.id}
+    headers = {
+        b"Content-Type": b"application/json",
+        b"User-Agent": b"listener",
+        b"Idempotency-Key": message.id.encode(),
+    }
     if options.secret:
-        headers["X-Listener-Signature"] = f"t={seconds},v1={signature(options.secret, seconds, body)}"
+        headers[b"X-Listener-Signature"] = f"t={seconds},v1={signature(options.secret, seconds, body)}".encode()
     if options.token:
-        headers["Authorization"] = f"Bearer {options.token.reveal()}"
+        headers[b"Authorization"] = f"Bearer {options.token.reveal()}".encode()
     wait = options.timeout.total_seconds()
     try:
         async with httpx.AsyncClient(timeout=wait, trust_env=False) as client:

@@ -12,6 +12,7 @@ from listener.datafile import Arrays
 from listener.types import Floats
 
 Singles = NDArray[np.float32]
+_DECIMALS = 6  # of logits: ten million times what the order of a sum changes
 _STEPS = 127  # a row of `inward` is kept as whole numbers up to this, times a scale of its own
 
 
@@ -25,9 +26,9 @@ class Network:
     bias: Singles  # classes
 
     def logits(self, matrix: Any) -> Floats:
-        """One row of logits a row of `features.matrix`."""
-        made: Floats = (self.hidden(matrix) @ self.outward + self.bias).astype(np.float64)
-        return made
+        """One row of logits a row of `features.matrix`; rounded, so that it has the same bits whatever rows are beside it."""
+        made: Floats = self.hidden(matrix).astype(np.float64) @ self.outward.astype(np.float64) + self.bias
+        return made.round(_DECIMALS)
 
     def hidden(self, matrix: Any) -> Singles:
         made: Singles = np.maximum(matrix @ self.inward + self.threshold, 0)

@@ -61,7 +61,8 @@ def grams(texts: Sequence[str], parameters: Parameters) -> Grams:
         rolled = rolled[:-1] * _STEP + codes[n - 1 :] * _HIGH
         if n < parameters.shortest:
             continue
-        inside = before[n - 2 : len(codes) - 1] - before[: len(codes) - n + 1] == 0
+        places = max(len(codes) - n + 1, 0)  # none when the whole batch is shorter than that
+        inside = before[n - 2 : n - 2 + places] - before[:places] == 0
         if n == 2:
             inside = ~(space[:-1] & space[1:])
         made = np.full(len(codes), parameters.buckets, dtype=np.intp)

@@ -8,7 +8,7 @@ import sys
 import typer
 
 from listener import __version__
-from listener.cli import archive, check, live, look, model, reference, simulate, sources, tune
+from listener.cli import archive, backtest, check, live, look, model, reference, simulate, sources, top, tune
 from listener.errors import ListenerError
 
 app = typer.Typer(
@@ -18,7 +18,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (live, check, look, sources, archive, simulate, tune, model, reference):
+for module in (live, top, check, look, sources, archive, simulate, tune, backtest, model, reference):
     module.register(app)
 
 

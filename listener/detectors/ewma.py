@@ -25,6 +25,8 @@ import numpy as np
 from listener.kinds import option
 from listener.types import Alarm, Baseline, Panel, Signal
 
+TUNED = "sigmas"  # the option that `listener tune` sets
+
 
 @dataclass(frozen=True)
 class Options:

@@ -1,14 +1,15 @@
 """Seasonal negative-binomial window scan: how much likelier the last minutes are under an outage than under any usual story.
 
-For each region and each window (5 to 60 minutes, ending now) the log-likelihood ratio of "the rate is at least `increase`
+For each region and each window (5 to 90 minutes, ending now) the log-likelihood ratio of "the rate is at least `increase`
 times what was to be expected" against "as expected" is taken. Expected is the seasonal baseline, times the short-term level
 of the hours before, times what share could be heard. The null's variance is that of the whole window: counting, bursts of
-single bins, slow noise that the level does not know yet, and doubt about the baseline itself. A window must also explain
-what is owed by a silence before it (a source that catches up) and the echo that a big outage has in the next day's news.
-Regions are read together as well: those with most evidence are added up and the sum pays for the choice of regions.
+single bins, slow noise that the level does not know yet, and doubt about the baseline itself. A window must also stand
+against a silence before it (a source that catches up): either without the bins in which the backlog would lie, or as more
+than was owed; how believable the silence is says how much better that story is. The echo that a big outage has in the next
+day's news is expected, too. Regions are read together as well, as a mixture: each may be hit or not.
 
 Runs on any panel; the last 36 hours are best (the echo needs them), two hours are enough. Ideas: Höhle & Paul 2008
-(likelihood ratios for negative-binomial counts), Neill 2012 (subset scan in linear time).
+(likelihood ratios for negative-binomial counts), Xie & Siegmund 2013 (mixtures over which series are hit).
 
 >>> from datetime import UTC, datetime, timedelta
 >>> from listener.types import Baseline, Panel, SeriesKey, Signal
@@ -24,78 +25,44 @@ True
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
 
 import numpy as np
-from numpy.typing import NDArray
 
+from listener.detectors._windows import Sums, Windows, read, stack
 from listener.kinds import option
 from listener.types import Alarm, Baseline, Floats, Panel
 
-LEVEL_GAP = timedelta(minutes=20)  # the level is read up to this long before a window, lest it learn the outage's start
-LOWEST = 0.8  # of the level: after a silence nobody told us about, the usual must not look like a rise
-AFTERMATH = timedelta(minutes=10)  # a backlog arrives within this time after a silence
-SILENCE_SHARE = 0.15  # a silent failure lets through at most about this share
-SILENCE_MOST = timedelta(hours=12)  # no source keeps more than this for later
-SILENCE_PRIOR = 3.0  # log odds against a silence being a failure of the source, before looking at it
-JOINING = 1.5  # evidence a region must bring to be read together with others: one in twenty does so by chance
-ECHO_SHARE = 0.08  # of the peak excess, that comes back as news about it
-ECHO_AFTER, ECHO_UNTIL = timedelta(hours=18), timedelta(hours=36)
-ECHO_OF = 4.0  # only outages of this many times the expectation make the news
+HIT = 0.25  # of all regions that a trouble of several regions is expected to hit
+TIMES = (3.0, 6.0, 12.0)  # the usual rate, in all regions it hits alike
+MEMBER = 2.5  # evidence a region must bring to be named among those hit: it is four times as likely to be as not
+TOGETHER = 1.5  # a mixture is quieter than the best of many windows: so much less of it raises as few alarms
 
 
 @dataclass(frozen=True)
 class Options:
     threshold: float = option(8.0, "log-likelihood ratio that raises an alarm; higher = fewer false alarms")
-    windows: tuple[int, ...] = option((5, 15, 30, 60), "lengths in minutes of the windows looked at")
+    windows: tuple[int, ...] = option((5, 10, 15, 30, 60, 90), "lengths in minutes of the windows looked at")
     increase: float = option(1.5, "smallest rise of the rate, in times, that counts as an outage")
     least: float = option(3.0, "fewer distinct authors than this in a window are never an alarm")
     joint: bool = option(True, "also look for weak trouble in several regions at once")
-
-
-@dataclass(frozen=True, slots=True)
-class _Data:
-    """Regions x bins: what was seen, the expectation at full exposure, and the expectation of what could be heard."""
-
-    seen: Floats
-    full: Floats
-    mean: Floats
-    size: Floats  # negative-binomial k of one bin, by region
-    noise: Floats
-    doubt: Floats
-    memory: Floats  # in bins
-    bin: timedelta
-
-    def steps(self, length: timedelta) -> int:
-        return max(1, round(length / self.bin))
-
-
-@dataclass(frozen=True, slots=True)
-class _Windows:
-    """Windows x regions: sums over each window ending with the last bin, and how sure their expectation is."""
-
-    bins: tuple[int, ...]
-    seen: Floats
-    mean: Floats
-    size: Floats  # negative-binomial k of the whole window
 
 
 def detect(panel: Panel, baselines: Mapping[str, Baseline], options: Options) -> list[Alarm]:
     """One verdict per region on the panel's last bin, in the panel's order."""
     if not panel.signals:
         return []
-    data = _stack(panel, baselines)
-    level, windows = _windows(data, options)
-    scores = evidence(windows.seen, windows.mean, windows.size, options.increase)
-    own = np.where(windows.seen >= options.least, scores, 0.0)
+    data = stack(panel, baselines)
+    windows = read(data, options.windows)
+    scores = _standing(windows, lambda sums: evidence(sums.seen, sums.mean, sums.size, options.increase))
+    own = np.where(windows.plain.seen >= options.least, scores, 0.0)
     best = own.argmax(axis=0)
     column = np.arange(own.shape[1])
     score = own[best, column]
     if options.joint and len(panel.signals) > 1:
-        score = np.maximum(score, _joint(scores, windows.seen, options))
-    mean, size = windows.mean[best, column], windows.size[best, column]
+        score = np.maximum(score, _joint(windows, options))
+    mean, size = windows.owed.mean[best, column], windows.plain.size[best, column]
     needed = np.maximum(_needed(mean, size, options), options.least)
     alarms = []
     for i, signal in enumerate(panel.signals.values()):
@@ -107,7 +74,7 @@ def detect(panel: Panel, baselines: Mapping[str, Baseline], options: Options) ->
                 key=signal.key,
                 at=signal.start_at + last * signal.bin,
                 observed=float(signal.observed[last]),
-                expected=float(level[i] * data.mean[i, -1]),
+                expected=float(windows.level[i] * data.mean[i, -1]),
                 upperbound=float(needed[i] / length),
                 score=float(score[i]) if heard else 0.0,
                 raised=heard and bool(score[i] >= options.threshold),
@@ -116,6 +83,12 @@ def detect(panel: Panel, baselines: Mapping[str, Baseline], options: Options) ->
             )
         )
     return alarms
+
+
+def _standing(windows: Windows, judge: Callable[[Sums], Floats]) -> Floats:
+    """What is left of a window's evidence when a backlog may lie in it: the better of two readings, less that story's odds."""
+    guarded = np.maximum(judge(windows.clear), judge(windows.owed)) - np.log(np.maximum(windows.backlog, 1e-9))
+    return np.asarray(np.minimum(judge(windows.plain), guarded))
 
 
 def evidence(seen: Floats, mean: Floats, size: Floats, increase: float) -> Floats:
@@ -142,146 +115,25 @@ def _needed(mean: Floats, size: Floats, options: Options) -> Floats:
     return seen
 
 
-def _stack(panel: Panel, baselines: Mapping[str, Baseline]) -> _Data:
-    signals = list(panel.signals.values())
-    usual = [baselines[region] for region in panel.signals]
-    heard = np.stack([s.exposure for s in signals])
-    full = np.stack([b.mean for b in usual])
-    return _Data(
-        seen=np.where(heard > 0, np.stack([s.observed for s in signals]), 0.0),
-        full=full,
-        mean=full * heard,
-        size=np.array([b.dispersion for b in usual]),
-        noise=np.array([max(b.noise, 1e-3) for b in usual]),
-        doubt=np.array([max(b.doubt, 1e-3) for b in usual]),
-        memory=np.array([b.memory / s.bin for b, s in zip(usual, signals, strict=True)]),
-        bin=signals[0].bin,
-    )
+def _joint(windows: Windows, options: Options) -> Floats:
+    """For each region the evidence that it is hit together with at least one other; 0 for those that are not.
 
-
-def _windows(data: _Data, options: Options) -> tuple[Floats, _Windows]:
-    """The short-term level of each region just before now, and the sums of every window with their null."""
-    count = data.seen.shape[1]
-    lengths = tuple(
-        dict.fromkeys(min(data.steps(timedelta(minutes=minutes)), count) for minutes in sorted(options.windows))
-    )
-    echo = _echo(data)
-    cuts = np.array([max(count - n - data.steps(LEVEL_GAP), 0) for n in lengths])
-    known, unknown = _known(data, cuts)
-    level, doubt = _level(data, lengths, cuts, known)
-    owed = _owed(data, known[-1], max(lengths))
-    seen = np.stack([data.seen[:, count - n :].sum(axis=1) for n in lengths])
-    mean = np.stack([data.mean[:, count - n :].sum(axis=1) for n in lengths])
-    square = np.stack([(data.mean[:, count - n :] ** 2).sum(axis=1) for n in lengths])
-    extra = np.stack([owed[:, owed.shape[1] - n :].max(axis=1) + n * echo for n in lengths])
-    variance = unknown + doubt + square / (data.size * np.maximum(mean, 1e-12) ** 2)
-    return level[0], _Windows(lengths, seen, level * mean + extra, 1 / variance)
-
-
-def _known(data: _Data, cuts: NDArray[np.int64]) -> tuple[Floats, Floats]:
-    """What the panel before each cut says about the baseline's own doubt: a gamma posterior's mean and relative variance."""
-    worth = 1 / (1 + data.mean * (1 / data.size + 2 * data.memory * data.noise)[:, None])
-    seen = _before(worth * _capped(data), cuts)
-    expected = _before(worth * data.mean, cuts)
-    known = (1 / data.doubt + seen) / (1 / data.doubt + expected)
-    return known, 1 / (1 / data.doubt + expected * known)
-
-
-def _level(data: _Data, lengths: tuple[int, ...], cuts: NDArray[np.int64], known: Floats) -> tuple[Floats, Floats]:
-    """How far the series should lie above its baseline in each window, and the relative variance of the slow noise in it.
-
-    A steady-state Kalman filter on the slow noise up to each cut; from there on it forgets towards 1.
+    All hit regions rise by the same of `TIMES`, and each is hit with probability `HIT`. No region brings more than the
+    threshold: a loud one alone must not carry quiet ones along.
     """
-    count = data.seen.shape[1]
-    usual = np.maximum(data.full.mean(axis=1) * known[-1], 1e-6)
-    scatter = 1 / usual + 1 / data.size  # relative variance of one bin
-    forgets = 1 / data.memory
-    fades = np.sqrt(forgets**2 + 2 * data.noise * forgets / scatter)
-    sure = scatter * (fades - forgets)  # the filter's variance when everything is heard
-    weights = np.exp(fades[:, None] * (np.arange(count) - count + 1))
-    seen, heard, full = (_before(weights * values, cuts) for values in (_capped(data), data.mean, data.full))
-    strength = full * forgets / (fades - forgets)
-    short = (strength * known + seen) / np.maximum(strength + heard, 1e-300) / known
-    left = data.noise - (data.noise - sure) * heard / np.maximum(full, 1e-300)
-
-    ahead = (np.array(lengths) / 2 + data.steps(LEVEL_GAP))[:, None]
-    kept = np.exp(-ahead * forgets)
-    level = known * np.clip(1 + (short - 1) * kept, LOWEST, np.exp(2 * np.sqrt(data.noise)))
-    return level, left * kept**2 + data.noise * (1 - kept**2)
+    made = np.zeros(windows.plain.seen.shape[1])
+    for times in TIMES:
+        brought = np.minimum(_standing(windows, lambda sums, t=times: _rise(sums, t)), options.threshold)  # type: ignore[misc]
+        sums = np.logaddexp(math.log(1 - HIT), math.log(HIT) + brought).sum(axis=1)
+        member = brought > MEMBER
+        enough = (np.where(member, windows.plain.seen, 0.0).sum(axis=1) >= options.least) & (member.sum(axis=1) >= 2)
+        sums = np.where(enough, np.maximum(sums + TOGETHER, 0.0), 0.0)
+        window = int(sums.argmax())
+        made = np.maximum(made, np.where(member[window], sums[window], 0.0))
+    return made
 
 
-def _capped(data: _Data) -> Floats:
-    """Counts without their extremes, so that an outage does not become the new normal."""
-    most: Floats = data.mean * np.exp(2 * np.sqrt(data.noise + data.doubt))[:, None] + 2
-    return np.minimum(data.seen, most)
-
-
-def _before(values: Floats, cuts: NDArray[np.int64]) -> Floats:
-    """Sums over the bins before each cut: cuts x regions."""
-    sums = np.zeros((values.shape[1] + 1, values.shape[0]))
-    np.cumsum(values.T, axis=0, out=sums[1:])
-    return sums[cuts]
-
-
-def _owed(data: _Data, known: Floats, longest: int) -> Floats:
-    """What a silence just before may still deliver, for each of the last bins.
-
-    A known silence (low exposure) owes what was not heard. A run of too few posts may be an unknown one: a CUSUM towards
-    `SILENCE_SHARE` of the rate says how believable that is.
-    """
-    after = data.steps(AFTERMATH)
-    level, count = known[:, None], data.seen.shape[1]
-    share = data.mean / np.maximum(data.full, 1e-12)
-    lost = np.maximum(share[:, -1:] - share, 0.0)  # what is deaf still can't deliver yet
-    deaf = np.cumsum(level * data.full * lost, axis=1)
-    hears = lost < 0.05
-    settled = hears.copy()
-    for n in range(1, after + 1):
-        settled[:, n:] &= hears[:, :-n]
-    unheard = deaf - np.maximum.accumulate(np.where(settled, deaf, 0.0), axis=1)
-
-    mean = level * data.mean
-    worth = 1 / (1 + mean / data.size[:, None])
-    walk = np.cumsum(worth * (mean * (1 - SILENCE_SHARE) + data.seen * math.log(SILENCE_SHARE)), axis=1)
-    lowest = np.minimum.accumulate(np.minimum(walk, 0.0), axis=1)
-    missing = np.zeros((len(walk), count + 1))
-    np.cumsum(mean - data.seen, axis=1, out=missing[:, 1:])
-    began = np.maximum.accumulate(np.where(walk <= lowest, np.arange(1, count + 1), 0), axis=1)
-    began = np.maximum(began, np.arange(1, count + 1) - data.steps(SILENCE_MOST))
-    lacking = missing[:, 1:] - np.take_along_axis(missing, began, axis=1)
-    believed = 1 / (1 + np.exp(np.minimum(SILENCE_PRIOR - (walk - lowest), 50.0)))
-    silent = believed * np.maximum(lacking, 0.0)
-
-    owed = unheard.copy()
-    for n in range(1, after + 1):
-        owed[:, n:] = np.maximum(owed[:, n:], unheard[:, n:] + silent[:, :-n])
-    return owed[:, -longest:]
-
-
-def _echo(data: _Data) -> Floats:
-    """Posts a bin that news about yesterday's outage may bring now."""
-    count = data.seen.shape[1]
-    window = data.steps(timedelta(minutes=30))
-    first, last = max(count - data.steps(ECHO_UNTIL), 0), count - data.steps(ECHO_AFTER)
-    if last - first <= window:
-        return np.zeros(data.seen.shape[0])
-    seen = np.cumsum(data.seen[:, first:last], axis=1)
-    mean = np.cumsum(data.mean[:, first:last], axis=1)
-    excess = (seen[:, window:] - seen[:, :-window]) - ECHO_OF * (mean[:, window:] - mean[:, :-window])
-    return np.asarray(ECHO_SHARE * np.maximum(excess.max(axis=1) - 5.0, 0.0) / window)
-
-
-def _joint(scores: Floats, seen: Floats, options: Options) -> Floats:
-    """For each region the score of the best subset of at least two regions it belongs to; 0 for the others.
-
-    A region that brings more than its price is in: that is the best subset, found in linear time. What remains pays for
-    the choice among all subsets. No region brings more than half the threshold: a loud one must not carry quiet ones along.
-    """
-    brought = np.minimum(scores, options.threshold / 2) - JOINING
-    member = brought > 0
-    choice = scores.shape[1] * math.log1p(math.exp(-JOINING))
-    sums = np.where(member, brought, 0.0).sum(axis=1) - choice
-    enough = (np.where(member, seen, 0.0).sum(axis=1) >= options.least) & (member.sum(axis=1) >= 2)
-    sums = np.where(enough, sums, 0.0)
-    window = int(sums.argmax())
-    return np.where(member[window], max(float(sums[window]), 0.0), 0.0)
+def _rise(sums: Sums, times: float) -> Floats:
+    """Log-likelihood ratio of `times` the expected rate against the expected one; below 0 where too little was seen."""
+    spread = np.log((sums.size + times * sums.mean) / (sums.size + sums.mean))
+    return np.asarray(sums.seen * math.log(times) - (sums.seen + sums.size) * spread)

@@ -23,6 +23,8 @@ from datetime import timedelta
 from listener.kinds import option
 from listener.types import Alarm, Baseline, Panel, Signal
 
+TUNED = "multiple"  # the option that `listener tune` sets
+
 
 @dataclass(frozen=True)
 class Options:

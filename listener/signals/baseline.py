@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import tomllib
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -95,24 +95,25 @@ class Baselines:
         until = floor(floor(now - stagger, REFIT) + stagger, HOUR)
         at, profiles = self._fitted.get(panel.service, (None, {}))
         if at != until or not panel.signals.keys() <= profiles.keys():
-            profiles = self._fit(panel, until)
+            profiles = self.profiles(panel.service, list(panel.signals), until)
             self._fitted[panel.service] = (until, profiles)
         return {
             region: profiles[region].expect(signal.start_at, len(signal.observed), signal.bin)
             for region, signal in panel.signals.items()
         }
 
-    def _fit(self, panel: Panel, until: datetime) -> dict[str, Profile]:
-        observed, heard = self._hourly(panel.service, until - HISTORY, until)
-        service = self._catalog.services.get(panel.service)
+    def profiles(self, service: str, regions: Sequence[str], until: datetime) -> dict[str, Profile]:
+        """What each region usually does with a service, learnt from the full hours before `until`."""
+        observed, heard = self._hourly(service, until - HISTORY, until)
+        known = self._catalog.services.get(service)
         first = min((hour for hour in heard if heard[hour] > 0), default=until)
         hours = [first + n * HOUR for n in range(math.floor((until - first) / HOUR))]
         exposure = np.array([heard.get(hour, 0.0) for hour in hours])
         none = np.zeros(len(hours))
         profiles = {}
-        for region in panel.signals:
-            before = prior(self._catalog.regions[region], service, self._numbers, until)
+        for region in regions:
+            before = prior(self._catalog.regions[region], known, self._numbers, until)
             seen = np.array([observed.get((region, hour), 0.0) for hour in hours])
-            history = Signal(SeriesKey(panel.service, region), first, HOUR, seen, exposure, none, none, none)
+            history = Signal(SeriesKey(service, region), first, HOUR, seen, exposure, none, none, none)
             profiles[region] = fit(history, before) if hours else before
         return profiles

@@ -23,6 +23,7 @@ LOOKBACK = timedelta(hours=36)  # what the detector sees
 FEWEST = 48  # bins the detector sees at least, when bins are long
 HISTORY = timedelta(weeks=8)  # what a profile is fitted on
 REFIT = timedelta(days=1)
+AT_ONCE = 64  # rows that `run` judges together: more do not fit into a processor's cache
 NEW_NORMAL = timedelta(days=1)  # an alarm that lasts longer is how the series is now
 
 Detect = Callable[[Panel, Mapping[str, Baseline], Any], list[Alarm]]
@@ -86,6 +87,43 @@ class Online:
         alarm = self._judge(seen, heard)
         self._append(seen, heard, raised=alarm.raised)
         return Verdict(at, seen if heard else None, alarm.expected, alarm.upperbound, alarm.score, alarm.raised)
+
+    def run(self, start_at: datetime, counts: Floats, exposure: Floats) -> list[Verdict]:
+        """`step` over a whole series at once: the same answers, many times faster.
+
+        The rows of one fit are handed to the detector as the regions of one panel, so it must judge each region by itself
+        (`scan` with `joint = false`). Needs `bin`. Shapes: (n,), (n,).
+        """
+        assert self.bin is not None
+        made: list[Verdict] = []
+        while len(made) < len(counts):
+            n = len(made)
+            at = start_at + n * self.bin
+            if self._count < self._width or self._refit_at is None or at >= self._refit_at:
+                made.append(self.step(at, float(counts[n]) if exposure[n] > 0 else None, float(exposure[n])))
+            else:
+                many = min((self._refit_at - at) // self.bin, len(counts) - n, AT_ONCE)
+                made += self._judge_many(counts[n : n + many], exposure[n : n + many])
+        return made
+
+    def _judge_many(self, counts: Floats, exposure: Floats) -> list[Verdict]:
+        assert self._usual is not None
+        before = self._count
+        for seen, heard in zip(counts.tolist(), exposure.tolist(), strict=True):
+            self._append(seen if heard > 0 else 0.0, heard, raised=False)
+        signals, usual = {}, {}
+        for i in range(before, self._count):
+            start = i + 1 - self._width
+            region = str(i)
+            signals[region] = self._signal(start, i + 1)
+            mean = self._usual.mean[start - self._usual_from : i + 1 - self._usual_from]
+            usual[region] = replace(self._usual, mean=mean)
+        alarms = self.detect(Panel(self._key.service, signals), usual, self.options)
+        self._raised[before : self._count] = [alarm.raised for alarm in alarms]
+        return [
+            Verdict(a.at, a.observed if a.exposure > 0 else None, a.expected, a.upperbound, a.score, a.raised)
+            for a in alarms
+        ]
 
     def _missing(self, at: datetime) -> int:
         """How many bins were left out since the last row."""

@@ -19,14 +19,15 @@ from listener.types import Baseline, Floats, Signal
 HOUR = timedelta(hours=1)
 WEEK = 168  # hours
 DISPERSION_BIN = timedelta(minutes=5)  # the length of time `Profile.dispersion` is about
-HALF_LIFE = 21 * 24.0  # hours; older history counts less, because series drift
+HALF_LIFE = 28 * 24.0  # hours; older history counts less, because series drift
 STICKS_OUT = 2.0  # residuals beyond this many standard deviations lose weight
 ROUNDS = 4  # of re-weighting; more changes nothing
 _MONDAY = datetime(1970, 1, 5, tzinfo=UTC)
 
 # How far the shape of one series strays from its prior's, as the variance of a factor. A day's course differs a lot
 # between services (banks by day, games by night); single hours of single weekdays differ little from the product of both.
-HOUR_SPREAD, DAY_SPREAD, SLOT_SPREAD = 0.25, 0.05, 0.02
+HOUR_SPREAD, DAY_SPREAD, SLOT_SPREAD = 0.25, 0.03, 0.008
+SHAPE_SHARE = 0.5  # of the doubt about the shape acts like slow noise; the rest lasts so long that the level learns it
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,17 +103,20 @@ def fit(history: Signal, prior: Profile, flagged: NDArray[np.bool_] | None = Non
         variance = _excess(hours, trust, mean, prior)
         residual = 2 * (np.sqrt(hours.seen + 0.375) - np.sqrt(mean + 0.375)) / np.sqrt(1 + mean * variance)
         trust = hours.weight * np.minimum(1.0, (STICKS_OUT / np.maximum(np.abs(residual), 1e-9)) ** 2)
-    noise, memory = _noise(hours, trust, mean, prior)
+    sure = np.where(
+        trust > 0, trust**2 / np.maximum(hours.weight, 1e-12), 0.0
+    )  # what sticks out is not how it always is
+    noise, memory = _noise(hours, sure, mean, prior)
     fitted = Profile(
         rate=float(rate),
         shape=tuple(np.log(shape).tolist()),
         dispersion=prior.dispersion,
-        noise=float(min(noise + doubt_of_shape, 1.0)),
+        noise=float(min(noise + SHAPE_SHARE * doubt_of_shape, 1.0)),
         memory=memory,
         doubt=float(1 / known),
         weeks=float((hours.heard > 0).sum() / WEEK),
     )
-    return replace(fitted, dispersion=_dispersion(history, flagged, fitted, noise, prior))
+    return replace(fitted, dispersion=_dispersion(history, flagged, fitted, prior))
 
 
 def _hours(history: Signal, flagged: NDArray[np.bool_] | None) -> _Hours | None:
@@ -208,17 +212,20 @@ def _noise(hours: _Hours, trust: Floats, mean: Floats, prior: Profile) -> tuple[
     return near * math.exp(1 / memory), memory
 
 
-def _dispersion(
-    history: Signal, flagged: NDArray[np.bool_] | None, fitted: Profile, noise: float, prior: Profile
-) -> float:
-    """Size k of five minutes' count, from what single bins stray beyond the slow noise."""
+def _dispersion(history: Signal, flagged: NDArray[np.bool_] | None, fitted: Profile, prior: Profile) -> float:
+    """Size k of five minutes' count, from how far neighbouring bins differ: the slow noise is the same in both."""
     if history.bin > DISPERSION_BIN:
         return prior.dispersion
     mean = fitted.expect(history.start_at, len(history.observed), history.bin).mean * history.exposure
     usable = (mean > 0) if flagged is None else (mean > 0) & ~flagged
-    seen, mean = history.observed[usable], mean[usable]
+    both = usable[1:] & usable[:-1]
+    counting = (mean[1:] + mean[:-1])[both]
+    squares = (mean[1:] ** 2 + mean[:-1] ** 2)[both]
     scale = history.bin / DISPERSION_BIN
-    usual = noise + 1 / (prior.dispersion * scale)
-    error = np.minimum((seen - mean) ** 2, 12 * (mean + mean**2 * usual))  # one burst is not how a series always is
-    fast = _variance(error - mean, mean, np.ones_like(mean), usual) - noise
+    usual = 1 / (prior.dispersion * scale)
+    spread = counting + squares * usual
+    errors = np.diff(history.observed - mean)[both] ** 2
+    errors = np.minimum(errors, np.maximum(12 * spread, 16.0)) - counting  # one burst is not how a series always is
+    sure, few = 1 / (8 * spread**2), 4 / usual**2
+    fast = (few * usual + (sure * errors * squares).sum()) / (few + (sure * squares**2).sum())
     return float(np.clip(1 / (max(fast, 1e-3) * scale), 0.5, 100.0))

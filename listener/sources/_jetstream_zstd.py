@@ -12,13 +12,13 @@ import zstandard
 from listener.errors import SourceError
 from listener.sources import MalformedError
 from listener.sources._dates import EPOCH
+from listener.sources._jetstream_wire import LONGEST_EVENT
 from listener.sources._net import Net
 from listener.sources._refusal import RefusedError
 
 CURRENT = "/xrpc/network.bsky.jetstream.getZstdDictionary"
 V1_NUMBER = 1_612_007_021  # of the one dictionary version 1 will ever have
 MAGIC = b"\x28\xb5\x2f\xfd"  # no JSON begins like this
-LONGEST_EVENT = 2**20  # decompressed
 LONGEST_DICTIONARY = 2**20
 KEPT = 4
 IN_TIME = 5  # seconds; without a dictionary events come all the same, only larger

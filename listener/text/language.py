@@ -91,7 +91,7 @@ class Identifier:
         found = windows(bags, self.settings.longest)
         written = scripts_of(found)
         odds = self._odds(found, bags, written, hints)
-        total = odds @ self._groups
+        total = (odds @ self._groups).round(12)  # the same bits for all of a group, whatever rows are beside this one
         strange = self._familiar(found) < self.settings.familiar
         order = np.lexsort((np.broadcast_to(np.arange(odds.shape[1]), odds.shape), -odds, -total))[:, :_TOLD]
         best = np.take_along_axis(total, order[:, :1], axis=1)[:, 0]

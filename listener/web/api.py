@@ -5,19 +5,24 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Annotated, Any, TypeVar
 
+import msgspec
 from fastapi import APIRouter, HTTPException, Query, Response
-from pydantic import AfterValidator, BaseModel
+from fastapi.exceptions import RequestValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, WithJsonSchema
 
 from listener.store import Store
 from listener.types import Expected, Incident, IncidentState, Point
+from listener.web import views
 from listener.web.shapes import (
     IncidentOut,
     PostOut,
+    SeriesOut,
     SignalOut,
     SignalPoint,
     SourceOut,
@@ -28,9 +33,12 @@ from listener.web.shapes import (
     transition_out,
 )
 
+FORMULA = tuple("=+-@\t\r\n＝＋－＠")  # what a spreadsheet takes for the beginning of one (OWASP, CSV injection)
 LONGEST = timedelta(days=92)
 HOUR = timedelta(hours=1)
-EARLIEST, LATEST = datetime(1970, 1, 2, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
+EARLIEST, LATEST = datetime(1969, 12, 31, tzinfo=UTC), datetime(2200, 1, 2, tzinfo=UTC)  # 1970 to 2199 anywhere
+BEGINS = "^(19[7-9][0-9]|2[01][0-9]{2})-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:"
+INSTANT = {"type": "string", "format": "date-time", "pattern": BEGINS}
 
 
 class Format(StrEnum):
@@ -38,22 +46,34 @@ class Format(StrEnum):
     CSV = "csv"
 
 
+def _written(value: object) -> object:
+    """Pydantic reads numbers and days as well; what they mean to whom is anybody's guess."""
+    if isinstance(value, str) and not re.match(BEGINS, value):
+        raise ValueError("not an instant between 1970 and 2199, written as 2026-03-02T12:00:00Z")
+    return value
+
+
 def _utc(at: datetime | None) -> datetime | None:
-    """Without an offset it is UTC; outside of 1970 to 2200 it is a mistake."""
+    """Without an offset it is UTC; outside of 1970 to 2199 it is a mistake."""
     if at is None:
         return None
     try:
         made = at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
     except OverflowError:
-        raise ValueError("not between 1970 and 2200") from None
+        raise ValueError("not between 1970 and 2199") from None
     if not EARLIEST <= made <= LATEST:
-        raise ValueError("not between 1970 and 2200")
+        raise ValueError("not between 1970 and 2199")
     return made
 
 
 Limit = Annotated[int, Query(ge=1, le=1000, description="At most so many on a page.")]
 Page = Annotated[int, Query(ge=1, le=100, description="Which page, from 1.")]
-Instant = Annotated[datetime | None, AfterValidator(_utc)]
+Instant = Annotated[
+    datetime | None,
+    BeforeValidator(_written),
+    AfterValidator(_utc),
+    WithJsonSchema({"anyOf": [INSTANT, {"type": "null"}]}),
+]
 Since = Annotated[Instant, Query(description="From this instant on (RFC 3339).")]
 Until = Annotated[Instant, Query(description="Before this instant (RFC 3339).")]
 Service = Annotated[str, Query(max_length=80, pattern="^[a-z0-9-]*$", description="Service id, such as instagram.")]
@@ -69,7 +89,12 @@ _CSV: dict[int | str, dict[str, Any]] = {200: {"content": {"text/csv": {"schema"
 def router(store: Store, clock: Callable[[], datetime]) -> APIRouter:
     """The routes over one store."""
     routes = APIRouter()
+    _measured(routes, store, clock)
+    _told(routes, store)
+    return routes
 
+
+def _measured(routes: APIRouter, store: Store, clock: Callable[[], datetime]) -> None:
     @routes.get("/signals", response_model=SignalOut, responses=_CSV)
     def signals(
         service: Annotated[str, Query(min_length=1, max_length=80, pattern="^[a-z0-9-]+$")],
@@ -78,19 +103,34 @@ def router(store: Store, clock: Callable[[], datetime]) -> APIRouter:
         until: Until = None,
         bin_seconds: Bin = 300,
         format_: As = Format.JSON,
-    ) -> SignalOut | Response:
+    ) -> Response:
         """The outage-chatter signal of one service in one region; bins in which nobody reported anything are left out."""
         end = until or clock()
         start = since or end - timedelta(days=1)
         if end - start > LONGEST:
-            raise HTTPException(422, f"ask for at most {LONGEST.days} days at once")
+            why = f"ask for at most {LONGEST.days} days at once"
+            raise RequestValidationError([{"type": "too_long", "loc": ("query", "since"), "msg": why, "input": start}])
         usual = store.expected(service=service, region=region, since=start - HOUR, until=end)
-        found = store.points(service=service, region=region, since=start, until=end)
-        points = _binned(found, usual, bin_seconds)
+        found = store.binned(timedelta(seconds=bin_seconds), service=service, region=region, since=start, until=end)
+        points = _points(found, usual, bin_seconds)
         if format_ is Format.CSV:
-            return _csv(SignalPoint, points)
-        return SignalOut(service=service, region=region, bin_seconds=bin_seconds, points=points)
+            return _csv(SignalPoint, (SignalPoint(**point) for point in points))
+        made = {"service": service, "region": region, "bin_seconds": bin_seconds, "points": points}
+        return Response(msgspec.json.encode(made), media_type="application/json")  # thousands: pydantic is slow at it
 
+    @routes.get("/series", response_model=list[SeriesOut], responses=_CSV)
+    def series(service: Service = "", region: Region = "", format_: As = Format.JSON) -> list[SeriesOut] | Response:
+        """Every series that said anything in the last 24 hours, those in trouble first."""
+        open_ones = store.incidents(states=(IncidentState.PENDING, IncidentState.FIRING), service=service, limit=1000)
+        totals = views.totals(store, open_ones, clock(), service=service, region=region)
+        found = [
+            SeriesOut(service=key.service, region=key.region, state=state, chatter_24h=round(total, 4))
+            for key, state, total in totals
+        ]
+        return _csv(SeriesOut, found) if format_ is Format.CSV else found
+
+
+def _told(routes: APIRouter, store: Store) -> None:
     @routes.get("/incidents", response_model=list[IncidentOut], responses=_CSV)
     def incidents(
         response: Response,
@@ -140,8 +180,6 @@ def router(store: Store, clock: Callable[[], datetime]) -> APIRouter:
         found = store.mentions(service=service, region=region, since=since, until=until, limit=limit * page + 1)
         return _paged(PostOut, [post_out(mention) for mention in found], limit, page, format_, response)
 
-    return routes
-
 
 def _known(store: Store, id: str) -> Incident:
     found = store.incident(id[:200])
@@ -150,32 +188,32 @@ def _known(store: Store, id: str) -> Incident:
     return found
 
 
-def _binned(points: Iterable[Point], usual: Sequence[Expected], bin_seconds: int) -> list[SignalPoint]:
+def _points(found: Iterable[Point], usual: Sequence[Expected], bin_seconds: int) -> list[dict[str, Any]]:
+    """The keys are those of `SignalPoint`."""
     hours = {int(row.at.timestamp()): row for row in usual}
-    rows: dict[int, SignalPoint] = {}
-    for point in points:
-        second = int(point.at.timestamp()) // bin_seconds * bin_seconds
-        row = rows.get(second)
-        if row is None:
-            at = datetime.fromtimestamp(second, UTC)
-            row = rows[second] = SignalPoint.model_construct(
-                time=at, observed=0.0, expected=_usual(hours, second, bin_seconds), recovered=0.0, posts=0, authors=0
-            )
-        row.observed = round(row.observed + point.observed, 4)
-        row.recovered = round(row.recovered + point.recovered, 4)
-        row.posts += point.posts
-        row.authors += point.authors
-    return [rows[at] for at in sorted(rows)]
+    return [
+        {
+            "time": point.at,
+            "observed": round(point.observed, 4),
+            "expected": _usual(hours, int(point.at.timestamp()), bin_seconds),
+            "recovered": round(point.recovered, 4),
+            "posts": point.posts,
+            "authors": point.authors,
+        }
+        for point in found
+    ]
 
 
 def _usual(hours: dict[int, Expected], second: int, bin_seconds: int) -> float | None:
     """What was expected of a bin: the shares of the hours it lies in; None when nobody worked one of them out."""
-    first = second // 3600 * 3600
-    found = [hours.get(hour) for hour in range(first, second + bin_seconds, 3600)]
-    if None in found:
-        return None
-    total = sum(row.mean for row in found if row is not None)
-    return round(total * (bin_seconds / 3600 if len(found) == 1 else 1.0), 4)
+    end = second + bin_seconds
+    total = 0.0
+    for hour in range(second // 3600 * 3600, end, 3600):
+        row = hours.get(hour)
+        if row is None:
+            return None
+        total += row.mean * (min(end, hour + 3600) - max(second, hour)) / 3600
+    return round(total, 4)
 
 
 def _paged(
@@ -192,7 +230,9 @@ def _paged(
 def _csv(shape: type[BaseModel], rows: Iterable[BaseModel]) -> Response:
     """Plain columns as they are, nested ones as JSON; cells that a spreadsheet would run as a formula are quoted."""
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
+    writer = csv.writer(
+        text, lineterminator="\r\n"
+    )  # RFC 4180; only what stands here is quoted in cells, a lone CR too
     writer.writerow(shape.model_fields)
     for row in rows:
         writer.writerow([_cell(value) for value in row.model_dump(mode="json").values()])
@@ -202,6 +242,6 @@ def _csv(shape: type[BaseModel], rows: Iterable[BaseModel]) -> Response:
 def _cell(value: Any) -> Any:
     if isinstance(value, (list, dict)):
         return json.dumps(value, ensure_ascii=False)
-    if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r"):
+    if isinstance(value, str) and value.startswith(FORMULA):
         return f"'{value}"
     return "" if value is None else value

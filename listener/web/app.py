@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from fastapi import FastAPI, Response
+from fastapi import FastAPI, Request, Response
+from fastapi.exception_handlers import http_exception_handler
 from fastapi.responses import PlainTextResponse
 from starlette.datastructures import MutableHeaders
+from starlette.exceptions import HTTPException
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -17,6 +20,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from listener.store import Store
 from listener.types import IncidentState
 from listener.web import api, badge, feeds, live, pages
+from listener.web.subpath import Below, prefix_of, within
 from listener.web.validators import Validators
 from listener.words import Words, load
 
@@ -44,6 +48,7 @@ class Settings:
     synthetic: bool = False  # what is shown was invented, and every page says so
     words: Mapping[str, Words] = field(default_factory=load)  # by language
     audit: Mapping[str, float] = field(default_factory=dict)  # how well the model did on posts it had not seen
+    url: str = ""  # where others reach the dashboard; empty = wherever they ask for it
 
 
 def create_app(store: Store, settings: Settings) -> FastAPI:
@@ -58,16 +63,20 @@ def create_app(store: Store, settings: Settings) -> FastAPI:
     )
     app.state.closing = lambda: False  # the server that runs it tells when it is about to stop
     app.mount("/static", StaticFiles(directory=HERE / "static"), name="static")
-    app.include_router(pages.router(store, settings))
+    page = pages.renderer(store, settings)
+    app.include_router(pages.router(store, settings, page))
     app.include_router(api.router(store, settings.clock), prefix="/api/v1")
-    app.include_router(feeds.router(store, settings.clock))
+    app.include_router(feeds.router(store, settings.clock, settings.url.rstrip("/")))
     app.include_router(badge.router(store, settings.services, settings.regions))
     app.include_router(live.router(store))
     _operations(app, store, settings)
+    _missing(app, page)
 
     app.add_middleware(Validators, prefix="/api/")
-    app.add_middleware(GZipMiddleware, minimum_size=2000)
+    app.add_middleware(GZipMiddleware, minimum_size=2000, compresslevel=5)
     app.add_middleware(SafeHeaders)
+    if prefix := prefix_of(settings.url):
+        app.add_middleware(Below, prefix=prefix)
     return app
 
 
@@ -78,9 +87,7 @@ class SafeHeaders:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        framed = (
-            "*" if scope.get("path", "").removeprefix(scope.get("root_path", "")).startswith("/badge/") else "'none'"
-        )
+        framed = "*" if within(scope).startswith("/badge/") else "'none'"
 
         async def safe(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -92,6 +99,16 @@ class SafeHeaders:
             await send(message)
 
         await self._app(scope, receive, safe)
+
+
+def _missing(app: FastAPI, page: pages.Page) -> None:
+    """People get a page when there is nothing, programs what they can read."""
+
+    @app.exception_handler(404)
+    async def missing(request: Request, error: HTTPException) -> Response:
+        if within(request.scope).startswith(("/api/", "/static/", "/badge/")):
+            return await http_exception_handler(request, error)
+        return await asyncio.to_thread(page, request, "missing.html", {}, 404)
 
 
 def _operations(app: FastAPI, store: Store, settings: Settings) -> None:

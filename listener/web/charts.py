@@ -28,7 +28,8 @@ class Spark:
 
     @property
     def line(self) -> str:
-        return " ".join(f"{x},{20 - 18 * value / self.top:.1f}" for x, value in enumerate(self.bars))
+        top = self.top
+        return " ".join(f"{x},{20 - 18 * value / top:.1f}" for x, value in enumerate(self.bars))
 
     @property
     def band(self) -> str:
@@ -36,7 +37,8 @@ class Spark:
         known = [(x, high) for x, high in enumerate(self.highs) if high is not None]
         if len(known) < 2:
             return ""
-        upper = "L".join(f"{x},{20 - 18 * high / self.top:.1f}" for x, high in known)
+        top = self.top
+        upper = "L".join(f"{x},{20 - 18 * high / top:.1f}" for x, high in known)
         return f"M{known[0][0]},20L{upper}L{known[-1][0]},20Z"
 
 

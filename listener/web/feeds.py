@@ -16,20 +16,20 @@ from listener.types import Incident
 ATOM = "http://www.w3.org/2005/Atom"
 
 
-def router(store: Store, clock: Callable[[], datetime]) -> APIRouter:
-    """The route over one store."""
-    routes = APIRouter()
+def router(store: Store, clock: Callable[[], datetime], url: str = "") -> APIRouter:
+    """The routes over one store. `url` is where others reach the dashboard; without it, wherever they ask for it."""
+    routes = APIRouter(include_in_schema=False)
 
-    @routes.get("/incidents.atom", include_in_schema=False)
+    @routes.get("/incidents.atom")
     def incidents(request: Request) -> Response:
-        base = str(request.base_url).rstrip("/")
+        base = url or str(request.base_url).rstrip("/")
         found = store.incidents(limit=100)
         body = _feed(base, found, max((i.updated_at for i in found), default=clock()))
         return Response(body, media_type="application/atom+xml; charset=utf-8")
 
     @routes.get("/incidents.json", include_in_schema=False)
     def json_feed(request: Request) -> Response:
-        base = str(request.base_url).rstrip("/")
+        base = url or str(request.base_url).rstrip("/")
         items = [
             {
                 "id": f"tag:listener,2026:{incident.id}",

@@ -23,10 +23,27 @@ def version(store: Store) -> str:
     return hashlib.sha256(repr((store.mark(WATCHED), newest)).encode()).hexdigest()[:16]
 
 
+class _Watch:
+    """One look at the store for all who ask within the same moment."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._seen: tuple[float, str] | None = None
+        self._turn = asyncio.Lock()
+
+    async def now(self) -> str:
+        async with self._turn:
+            moment = asyncio.get_running_loop().time()
+            if self._seen is None or moment - self._seen[0] >= EVERY / 2:
+                self._seen = (moment, await asyncio.to_thread(version, self._store))
+            return self._seen[1]
+
+
 def router(store: Store) -> APIRouter:
     """The stream over one store. It ends when the server stops, lest an open page hold up its end."""
     routes = APIRouter(include_in_schema=False)
     listening: set[object] = set()
+    watch = _Watch(store)
 
     @routes.get("/events")
     async def events(request: Request) -> StreamingResponse:
@@ -41,7 +58,7 @@ def router(store: Store) -> APIRouter:
             try:
                 last, silent = "", 0
                 while not request.app.state.closing() and not await request.is_disconnected():
-                    now = await asyncio.to_thread(version, store)
+                    now = await watch.now()
                     silent += 1
                     if now != last:
                         yield f"event: changed\ndata: {now}\n\n"

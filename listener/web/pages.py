@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from fastapi import APIRouter, Request, Response
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
@@ -14,6 +13,7 @@ from listener import words
 from listener.store import Store
 from listener.types import UNKNOWN_REGION, Incident, IncidentState
 from listener.web import live, views
+from listener.web.subpath import within
 
 if TYPE_CHECKING:
     from listener.web.app import Settings
@@ -25,7 +25,12 @@ SIGNS = {
     **dict.fromkeys(("quiet", "resolved"), "●"),
     "no_data": "○",
 }
-Page = Callable[[Request, str, dict[str, Any]], Response]
+
+
+class Page(Protocol):
+    """Renders a template for whoever asks, in their language."""
+
+    def __call__(self, request: Request, template: str, values: dict[str, Any], status: int = 200) -> Response: ...
 
 
 def environment() -> Environment:
@@ -47,9 +52,8 @@ def environment() -> Environment:
     return made
 
 
-def router(store: Store, settings: Settings) -> APIRouter:
-    """The pages over one store."""
-    routes = APIRouter(include_in_schema=False)
+def renderer(store: Store, settings: Settings) -> Page:
+    """What all pages share."""
     templates = environment()
 
     def page(request: Request, template: str, values: dict[str, Any], status: int = 200) -> Response:
@@ -63,7 +67,7 @@ def router(store: Store, settings: Settings) -> APIRouter:
         health = store.health()
         body = templates.get_template(template).render(
             root=request.scope.get("root_path", ""),
-            path=request.url.path.removeprefix(request.scope.get("root_path", "")),
+            path=within(request.scope),
             settings=settings,
             words=said,
             languages=settings.words,
@@ -77,10 +81,18 @@ def router(store: Store, settings: Settings) -> APIRouter:
             ),
             **values,
         )
-        response = Response(body, status, media_type="text/html; charset=utf-8")
+        headers = {"Cache-Control": "no-cache", "Vary": "Accept-Language, Cookie"}
+        response = Response(body, status, headers, "text/html; charset=utf-8")
         if request.query_params.get("lang") == said.code:
             response.set_cookie(words.COOKIE, said.code, max_age=365 * 86400, samesite="lax", httponly=True)
         return response
+
+    return page
+
+
+def router(store: Store, settings: Settings, page: Page) -> APIRouter:
+    """The pages over one store."""
+    routes = APIRouter(include_in_schema=False)
 
     @routes.get("/")
     def front(request: Request) -> Response:

@@ -18,6 +18,13 @@ class SignalPoint(BaseModel):
     authors: int
 
 
+class SeriesOut(BaseModel):
+    service: str
+    region: str
+    state: str
+    chatter_24h: float
+
+
 class SignalOut(BaseModel):
     service: str
     region: str

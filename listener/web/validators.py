@@ -7,6 +7,8 @@ import hashlib
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from listener.web.subpath import within
+
 
 class Validators:
     """ASGI middleware over paths that begin with `prefix`; it holds back the body of GETs to name it."""
@@ -16,8 +18,7 @@ class Validators:
         self._prefix = prefix
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        path = scope.get("path", "").removeprefix(scope.get("root_path", ""))
-        if scope["type"] != "http" or scope["method"] != "GET" or not path.startswith(self._prefix):
+        if scope["type"] != "http" or scope["method"] != "GET" or not within(scope).startswith(self._prefix):
             await self._app(scope, receive, send)
             return
         known = Headers(scope=scope).get("if-none-match", "")
@@ -42,9 +43,9 @@ class Validators:
 
 
 async def _named(start: Message, body: bytes, known: str, send: Send) -> None:
-    tag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
+    tag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'  # said to be weak: compressed or not, it is the same
     headers = MutableHeaders(raw=start["headers"])
-    headers["etag"] = tag
+    headers["etag"] = f"W/{tag}"
     headers["cache-control"] = "no-cache"
     if tag in (part.strip().removeprefix("W/") for part in known.split(",")):
         del headers["content-length"]

@@ -7,7 +7,7 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -17,11 +17,9 @@ from listener.types import (
     CHATTER,
     CORROBORATING,
     UNKNOWN_REGION,
-    Expected,
     Incident,
     IncidentState,
     Mention,
-    Point,
     SeriesKey,
     State,
     Tier,
@@ -29,8 +27,9 @@ from listener.types import (
 )
 from listener.web.charts import Moment, Spark, shares, spark
 
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 DAY, HOUR, FIVE = timedelta(days=1), timedelta(hours=1), timedelta(minutes=5)
-BARS = 96  # of a quarter of an hour
+BAR = timedelta(minutes=15)
 ROWS = 40
 POSTS = 12
 MENTIONS = 2_000  # of an incident that are read for its page
@@ -83,7 +82,7 @@ def states(incidents: Iterable[Incident]) -> dict[SeriesKey, State]:
 
 
 def places(store: Store, incidents: Sequence[Incident], regions: Iterable[str]) -> list[Place]:
-    """Every region with its worst state. One that can hardly be heard has no data, whatever else is said."""
+    """Every region with its worst state. One that can hardly be heard has no data where nobody says anything."""
     found = states(incidents)
     heard = hearing(store)
     made = []
@@ -101,24 +100,26 @@ def rows(
     store: Store, incidents: Sequence[Incident], now: datetime, *, service: str = "", region: str = "", most: int = ROWS
 ) -> list[Row]:
     """The series that say anything, those in trouble first, then by how much was said in a day."""
-    start = now - DAY
+    end = now + (EPOCH - now) % BAR
+    start = end - DAY
+    made = []
+    for key, state, total in totals(store, incidents, now, service=service, region=region)[:most]:
+        points = store.binned(BAR, service=key.service, region=key.region, since=start, until=now)
+        usual = store.expected(service=key.service, region=key.region, since=start - HOUR, until=now)
+        made.append(Row(key, state, total, spark(points, usual, start, end, DAY // BAR)))
+    return made
+
+
+def totals(
+    store: Store, incidents: Sequence[Incident], now: datetime, *, service: str = "", region: str = ""
+) -> list[tuple[SeriesKey, State, float]]:
+    """What was said in a day, by series that said anything, in the order of `rows`."""
     known = states(incidents)
-    points: dict[SeriesKey, list[Point]] = defaultdict(list)
-    for point in store.points(service=service, region=region, since=start, until=now):
-        points[point.key].append(point)
-    total = {key: sum(point.observed for point in of) for key, of in points.items()}
-    order = sorted(
-        (key for key in points if total[key] >= 0.5 or key in known),
-        key=lambda key: (LOUDEST.index(known.get(key, State.QUIET)), -total[key], key),
-    )[:most]
-    usual: dict[SeriesKey, list[Expected]] = defaultdict(list)
-    for one in sorted({key.service for key in order}):
-        for row in store.expected(service=one, region=region, since=start - HOUR, until=now):
-            usual[row.key].append(row)
-    return [
-        Row(key, known.get(key, State.QUIET), total[key], spark(points[key], usual[key], start, now, BARS))
-        for key in order
-    ]
+    said: dict[SeriesKey, float] = defaultdict(float)
+    for day in store.binned(DAY, service=service, region=region, since=now - DAY, until=now):
+        said[day.key] += day.observed
+    found = [(key, known.get(key, State.QUIET), total) for key, total in said.items() if total >= 0.5 or key in known]
+    return sorted(found, key=lambda one: (LOUDEST.index(one[1]), -one[2], one[0]))
 
 
 @dataclass(frozen=True)
@@ -169,10 +170,7 @@ def story(store: Store, incident: Incident, now: datetime) -> Story:
     for point in within:
         said.update(dict(point.labels))
         excluded.update(dict(point.excluded))
-    mentions = store.mentions(
-        service=incident.service, since=incident.started_at - timedelta(minutes=15), until=end, limit=MENTIONS
-    )
-    mentions.reverse()
+    mentions = _mentions(store, incident, end)
     spoke = Counter(mention.post.source for mention in mentions)
     bars = max(2, math.ceil((end - start) / FIVE))
     end = start + bars * FIVE
@@ -190,6 +188,16 @@ def story(store: Store, incident: Incident, now: datetime) -> Story:
         silent=[h.source for h in store.health() if h.source not in spoke],
         open_questions=_open_questions(incident, mentions),
     )
+
+
+def _mentions(store: Store, incident: Incident, end: datetime) -> list[Mention]:
+    """In order of time; of very many the newest, and those of the first half hour, which say who spoke first."""
+    since = incident.started_at - timedelta(minutes=15)
+    found = store.mentions(service=incident.service, since=since, until=end, limit=MENTIONS)
+    if len(found) == MENTIONS:
+        first = incident.started_at + timedelta(minutes=30)
+        found += store.mentions(service=incident.service, since=since, until=min(first, found[-1].at), limit=MENTIONS)
+    return found[::-1]
 
 
 def _ladder(mentions: Sequence[Mention]) -> list[Rung]:

@@ -89,9 +89,10 @@ class World(ABC):
 
 
 class _Host(jetstream.Jetstream):
-    """Counts what it sends."""
+    """Counts what it sends. `stamps` has the time of the last event of each post: those of one post are in order."""
 
     world: Stream
+    stamps: dict[str, int]
 
     async def check(self, connection: Any, request: Any) -> Any:
         refused = await super().check(connection, request)
@@ -119,7 +120,7 @@ class Stream(World):
     def _host(self, n: int) -> _Host:
         dictionaries = [20_260_811] if self.protocol == "v2" else []
         host = _Host(live_from=0, first_seq=1 + 40 * n, dictionaries=dictionaries)
-        host.world = self
+        host.world, host.stamps = self, {}
         return host
 
     def table(self) -> str:
@@ -179,7 +180,9 @@ class Stream(World):
         self.rng.shuffle(behind)
         for event in behind:
             off = timedelta(milliseconds=self.rng.randint(-300, 0))
-            host.events.append({**event, "time_us": jetstream.microseconds(now() + off)})
+            stamp = max(jetstream.microseconds(now() + off), host.stamps.get(event["commit"]["rkey"], 0) + 1)
+            host.stamps[event["commit"]["rkey"]] = stamp
+            host.events.append({**event, "time_us": stamp})
         behind.clear()
 
     def disturb(self) -> None:

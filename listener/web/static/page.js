@@ -2,12 +2,17 @@
 "use strict";
 const lang = document.documentElement.lang;
 const habit = navigator.language.startsWith(lang) ? navigator.language : lang; // en-GB and en-US write the hour differently
-const format = new Intl.DateTimeFormat(habit, { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit" });
+const clock = { hour: "2-digit", minute: "2-digit" };
+const short = new Intl.DateTimeFormat(habit, clock);
+const format = new Intl.DateTimeFormat(habit, { day: "numeric", month: "short", ...clock });
 
 function localTimes(root) {
   for (const time of root.querySelectorAll("time[datetime]")) {
     time.title = time.dateTime.replace("T", " ").replace("Z", " UTC");
-    time.textContent = format.format(new Date(time.dateTime));
+    time.textContent = (time.className === "clock" ? short : format).format(new Date(time.dateTime));
+  }
+  for (const label of root.querySelectorAll("text[data-at]")) {
+    label.textContent = short.format(new Date(label.dataset.at));
   }
 }
 
@@ -32,10 +37,12 @@ localTimes(document);
 const connection = document.getElementById("connection");
 const events = new EventSource(document.body.dataset.events);
 let known = document.body.dataset.version;
-events.addEventListener("changed", (event) => {
+events.addEventListener("changed", async (event) => {
   connection.textContent = connection.dataset.live;
-  if (known !== event.data) refresh();
+  if (known === event.data) return;
+  const before = known;
   known = event.data;
+  await refresh().catch(() => { known = before; }); // cut off: the stream begins anew and tells it again
 });
 events.addEventListener("error", () => {
   connection.textContent = connection.dataset.offline;
