@@ -24,6 +24,7 @@ COMMANDS = (
     "score",
     "replay",
     "simulate",
+    "backtest",
     "tune",
     "top",
     "detect",

@@ -44,7 +44,8 @@ def reference() -> str:
         "Each table has a `kind`, a unique `name` (where its cursor and health are kept), `enabled` (default `true`),",
         "and the options of its kind.",
         'A secret such as a token is written `token = {env = "NAME"}` or `token = {file = "PATH"}`.',
-        "A source may also have `region` and `language` (what it brings is from there unless the post says otherwise) and `topic`.",
+        "A source may also have `region` and `language` (what it brings is from there unless the post says otherwise)",
+        "and `topic`.",
         "",
     ]
     parts += ["### rules of any channel", "", *_keys(Rules), ""]

@@ -167,9 +167,11 @@ def _capped(data: Data) -> Floats:
 
 def _before(values: Floats, cuts: NDArray[np.int64]) -> Floats:
     """Sums over the bins before each cut: cuts x regions."""
-    sums = np.zeros((values.shape[1] + 1, values.shape[0]))
-    np.cumsum(values.T, axis=0, out=sums[1:])
-    return sums[cuts]
+    first = int(cuts.min())  # up to here all cuts share one sum
+    sums = np.zeros((values.shape[1] - first + 1, values.shape[0]))
+    np.cumsum(values[:, first:].T, axis=0, out=sums[1:])
+    made: Floats = values[:, :first].sum(axis=1) + sums[cuts - first]
+    return made
 
 
 def _silences(data: Data, known: Floats, unknown: Floats, longest: int) -> tuple[Floats, Floats]:

@@ -11,6 +11,7 @@ import json
 import resource
 import sys
 import time
+from pathlib import Path
 
 from listener.errors import SourceError
 from listener.sources import _confined, rss
@@ -33,5 +34,6 @@ async def main(urls: list[str]) -> None:
 if __name__ == "__main__":
     asyncio.run(main(sys.argv[1:]))
     _confined._end_all()
-    held = {who: resource.getrusage(who).ru_maxrss / 1024 for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)}
-    print(json.dumps(list(held.values())))
+    # `ru_maxrss` of our own would inherit that of the process that started us.
+    ours = int(Path("/proc/self/status").read_text(encoding="ascii").partition("VmHWM:")[2].split()[0]) / 1024
+    print(json.dumps([ours, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024]))
