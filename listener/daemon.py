@@ -227,7 +227,7 @@ class Daemon:
         source = item.source
         if isinstance(made, Delete):
             self.metrics.deletes.labels(source.name).inc()
-            return replace(made, author=self._hashed(made.author))
+            return replace(made, source=made.source and source.name, author=self._hashed(made.author))
         return replace(
             made,
             source=source.name,
