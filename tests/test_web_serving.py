@@ -169,6 +169,32 @@ def test_the_daemon_ends_at_once_though_pages_are_open(tmp_path: Path, environ: 
         assert systemd.recv(100) == b"STOPPING=1"
 
 
+def test_a_changed_config_is_taken_over_on_sighup_and_a_broken_one_is_refused(
+    tmp_path: Path, environ: dict[str, str]
+) -> None:
+    port = free_port()
+    config = tmp_path / "listener.toml"
+    config.write_text(f"default_sources = false\n[web]\nport = {port}\n")
+    (tmp_path / "said.jsonl").write_text('{"id": "1", "text": "instagram çöktü, giremiyorum"}\n', encoding="utf-8")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(str(tmp_path / "notify"))
+        systemd.settimeout(60)
+        life = Process(tmp_path, {**environ, "NOTIFY_SOCKET": str(tmp_path / "notify")}, tmp_path / "listener.db")
+        assert systemd.recv(100) == b"READY=1"
+        base, good = f"http://127.0.0.1:{port}", config.read_text()
+        config.write_text("[web\n")
+        life.process.send_signal(signal.SIGHUP)
+        while b"config_refused" not in (tmp_path / "daemon.log").read_bytes():
+            assert ask(base, "/healthz").text == "ok\n"
+        config.write_text(f'{good}[[source]]\nkind = "jsonl"\nname = "said"\npath = "{tmp_path}/said.jsonl"\n')
+        life.process.send_signal(signal.SIGHUP)
+        assert systemd.recv(100) == b"RELOADING=1"
+        assert systemd.recv(100) == b"READY=1"
+        while not ask(base, "/api/v1/posts").json():
+            assert life.process.poll() is None
+        assert life.end(signal.SIGTERM) == 0
+
+
 def test_without_systemd_nobody_is_told() -> None:
     assert notify_socket({}) == ""
     assert notify_socket({"NOTIFY_SOCKET": "/run/x"}) == "/run/x"

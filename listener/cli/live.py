@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal as signals
 import socket
 import sys
 import tempfile
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -70,16 +72,45 @@ def run(
         )
         audit = figures(pipeline)
         app = web_app(opened, catalog, metrics.render, audit=audit, url=read.web.url) if listening else None
-        _unwrapped(asyncio.run, _together(daemon, app, listening, live=live, config=read))
+        reload = _Reload(config, daemon)
+        _unwrapped(asyncio.run, _together(daemon, app, listening, reload, live=live, config=read))
     finally:
         opened.close()
         if listening:
             listening.close()
+    if reload.wanted:  # everything is stored: the same command begins anew, as the same process
+        os.execv(sys.executable, [sys.executable, "-m", "listener", *sys.argv[1:]])  # noqa: S606 - our own command line
 
 
-async def _together(daemon: Daemon, app: Any, listening: socket.socket | None, *, live: bool, config: Config) -> None:
+class _Reload:
+    """SIGHUP: a config that can be read is taken over by beginning anew; one that can't is refused, and all goes on as it was."""
+
+    def __init__(self, config: Path | None, daemon: Daemon) -> None:
+        self._config = config
+        self._daemon = daemon
+        self.wanted = False
+
+    def __call__(self) -> None:
+        log = telemetry.log("config")
+        try:
+            read, catalog = wiring.read(self._config)
+            wiring.sources(read, catalog)
+            wiring.channels(read, catalog)
+        except ListenerError as error:
+            log.warning("config_refused", detail=str(error))
+            return
+        log.info("config_reloads")
+        self.wanted = True
+        self._daemon.stop()
+
+
+async def _together(
+    daemon: Daemon, app: Any, listening: socket.socket | None, reload: _Reload, *, live: bool, config: Config
+) -> None:
     """The daemon, the web and the live table, until the daemon stops."""
     from listener.cli import serving
+
+    asyncio.get_running_loop().add_signal_handler(signals.SIGHUP, reload)
 
     others: list[asyncio.Task[None]] = []
     server = None
@@ -96,7 +127,7 @@ async def _together(daemon: Daemon, app: Any, listening: socket.socket | None, *
         async with daemon.net:
             await daemon.run()
     finally:
-        serving.notify("STOPPING=1")
+        serving.notify("RELOADING=1" if reload.wanted else "STOPPING=1")
         if server is not None:
             server.should_exit = True
         for task in others[1 if server else 0 :]:
