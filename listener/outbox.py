@@ -186,7 +186,8 @@ class Outbox:
         if rules.repeat and not is_quiet(rules, now):
             ongoing = {i.id: i for i in await asyncio.to_thread(self.store.incidents, states=OPEN, limit=1000)}
             told_before = await asyncio.to_thread(self.store.told, channel.name, sorted(ongoing))  # by another process
-            kept = {id: at for id, at in state.repeated_at.items() if id in ongoing}  # also what is being told right now
+            # also what is being told right now
+            kept = {id: at for id, at in state.repeated_at.items() if id in ongoing}
             state.repeated_at = dict.fromkeys(told_before, now) | kept
             for id in told_before - state.busy:
                 if now - state.repeated_at[id] >= rules.repeat:
