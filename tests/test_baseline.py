@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -118,12 +117,6 @@ def test_smaller_bins_share_out_the_same_expectation(flat: Profile) -> None:
     hours = learnt.expect(NOON, 10, HOUR)
     assert minutes.mean.reshape(10, 60).sum(axis=1) == pytest.approx(hours.mean, rel=0.03)
     assert learnt.expect(MONDAY, 1, timedelta(days=7)).mean[0] == pytest.approx(168 * learnt.rate, rel=0.01)
-
-
-def test_a_profile_survives_json(flat: Profile) -> None:
-    learnt = fit(weeks_of(day_and_night(2, 3.0)), flat)
-    again = Profile.from_dict(json.loads(json.dumps(learnt.to_dict())))
-    assert again.expect(NOON, 24, HOUR).mean == pytest.approx(learnt.expect(NOON, 24, HOUR).mean, rel=1e-3)
 
 
 def test_without_history_more_is_expected_of_big_countries_and_big_services(figures: Numbers) -> None:

@@ -7,9 +7,8 @@ history are shrunk to the prior's.
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,13 +59,6 @@ class Profile:
             doubt=self.doubt,
             memory=timedelta(hours=self.memory),
         )
-
-    def to_dict(self) -> dict[str, Any]:
-        return {**asdict(self), "shape": [round(value, 5) for value in self.shape]}
-
-    @classmethod
-    def from_dict(cls, table: dict[str, Any]) -> Profile:
-        return cls(**{**table, "shape": tuple(table["shape"])})
 
 
 FLAT = Profile(
