@@ -4,22 +4,32 @@ from __future__ import annotations
 
 import os
 import sys
-from enum import StrEnum
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from listener.cli import show, wiring
+from listener.cli.compare import Report, ReportOption, printed
+from listener.cli.show import Column
 from listener.cli.wiring import ConfigOption, ModelOption
+from listener.errors import InputError
+from listener.types import LABELS
 
-
-class Report(StrEnum):
-    table = "table"
-    json = "json"
-
-
-ReportOption = Annotated[Report, typer.Option("--format", help="How the figures are printed.")]
+NUMBERS = (
+    Column("posts", right=True),
+    Column("chatter", right=True),
+    Column("precision", right=True, drop=3),
+    Column("recall", right=True, drop=2),
+    Column("F1", right=True),
+    Column("95 %"),
+    Column("AP", right=True),
+    Column("ECE", right=True),
+    Column("ASCII", right=True),
+    Column("labels F1", right=True, drop=1),
+)
 
 
 def register(app: typer.Typer) -> None:
@@ -28,6 +38,7 @@ def register(app: typer.Typer) -> None:
 
 
 def train(
+    *,
     data: Annotated[
         Path | None,
         typer.Option("--data", metavar="DIR", help="Labelled posts, a file a language; default: data/labelled."),
@@ -43,38 +54,95 @@ def train(
             "--thorough", help="Also measure posts typed otherwise, and each language with its posts left out."
         ),
     ] = False,
+    compare: Annotated[
+        Path | None,
+        typer.Option("--compare", metavar="DIR", help="Then set it beside this model: what got better or worse."),
+    ] = None,
+    confusion: Annotated[bool, typer.Option("--confusion", help="Also print which label was taken for which.")] = False,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Also find the words, meanings and findings that help most, by language.")
+    ] = False,
+    export: Annotated[
+        Path | None,
+        typer.Option("--export-joblib", metavar="FILE", help="Also write scikit-learn estimators, for notebooks only."),
+    ] = None,
     format: ReportOption = Report.table,
     config: ConfigOption = None,
 ) -> None:
-    """Train the classifier and the language identifier from labelled posts, and say how good they are on posts not seen."""
-    from listener.training.scores import VIEWS
+    """Train the classifier and the language identifier from labelled posts, and say how good they are on posts not seen.
+
+    Near-duplicates, and the posts of one author where the posts say so, stay together in cross-validation. The folder also gets
+    a model card (README.md).
+
+    Example: listener train --data data/labelled --compare models/current
+    """
+    from listener.training import compare as sides
+    from listener.training import export as exports
+    from listener.training.train import steps
     from listener.training.train import train as run
 
     _, catalog = wiring.read(config)
-    scores = run(
-        data or catalog.root / "labelled", out, catalog, seed=seed, thorough=thorough, workers=workers, progress=_say
-    )
+    if compare is not None:
+        if compare.resolve() == out.resolve():
+            raise InputError(f"--compare {compare}: training will replace that model; choose another --out")
+        sides.comparable(compare)
+    if export is not None and not export.parent.is_dir():
+        raise InputError(f"{export}: there is no folder {export.parent}")
+    with _bar(steps(thorough=thorough, explained=explain)) as progress:
+        scores = run(
+            data or catalog.root / "labelled",
+            out,
+            catalog,
+            seed=seed,
+            thorough=thorough,
+            explained=explain,
+            workers=workers,
+            progress=progress,
+        )
+    compared = sides.compare(compare, out, catalog, seed=seed) if compare else None
     if format is Report.json:
-        print(show.line(scores))
-        return
-    columns = ("language", "posts", "chatter", "precision", "recall", "F1", "95 %", "AP", "ECE", "ASCII", "labels F1")
+        print(show.line(scores | {"compared": compared} if compared else scores))
+    else:
+        _scores(scores, confusion=confusion)
+        if compared:
+            printed(compared)
+    print(f"model written to {out}, with its card in {out / 'README.md'}", file=sys.stderr)
+    if export is not None:
+        print(f"estimators written to {export} ({exports.dump(out, export)})", file=sys.stderr)
+
+
+def _scores(scores: dict[str, Any], *, confusion: bool) -> None:
+    out = show.console()
     parts = {**scores["languages"], "all": scores["all"]}
     rows = [_row(name, figures) for name, figures in parts.items()]
-    show.console().print(show.table("on posts not trained on", columns, rows, empty="nothing"))
-    if thorough:
-        heads = ("language", "left out: F1", *VIEWS, "services right")
+    out.print("on posts not trained on")
+    out.print(show.fitted((Column("language"), *NUMBERS), rows, out.width, empty="nothing"))
+    if "left_out" in scores:
+        heads = ("language", "left out: F1", "ascii", "other_alphabet", "one_slip", "unheard_service", "services right")
         others = [_typed(name, figures, scores["left_out"].get(name)) for name, figures in parts.items()]
         title = "F1 without its posts, and F1 lost when typed otherwise"
-        show.console().print(show.table(title, heads, others, empty="nothing"))
-    print(f"model written to {out}", file=sys.stderr)
+        out.print(show.table(title, heads, others, empty="nothing"))
+    if confusion:
+        columns = (Column("label"), *(Column(label, right=True) for label in LABELS))
+        taken = [(label, *map(str, row)) for label, row in zip(LABELS, scores["confusion"], strict=True)]
+        out.print("posts of each label, by the label they were taken for")
+        out.print(show.fitted(columns, taken, out.width, empty="nothing"))
+    if "useful" in scores:
+        sides = ("for", "against", "findings")
+        told = [
+            (code, *(", ".join(n for n, _ in each[side]) for side in sides)) for code, each in scores["useful"].items()
+        ]
+        out.print(
+            show.table("what helps most", ("language", "for chatter", "against", "findings"), told, empty="nothing")
+        )
 
 
 def _row(name: str, figures: dict[str, Any]) -> tuple[str, ...]:
     low, high = figures["f1_interval"]
     return (
         name,
-        str(figures["posts"]),
-        str(figures["chatter"]),
+        f"{figures['posts']:,}",
+        f"{figures['chatter']:,}",
         *(f"{figures[key]:.3f}" for key in ("precision", "recall", "f1")),
         f"{low:.2f} to {high:.2f}",
         *(f"{figures[key]:.3f}" for key in ("ap", "ece")),
@@ -84,7 +152,6 @@ def _row(name: str, figures: dict[str, Any]) -> tuple[str, ...]:
 
 
 def _typed(name: str, figures: dict[str, Any], left_out: dict[str, Any] | None) -> tuple[str, ...]:
-
     drops = (
         f"{figures[f'f1_drop_{view}']:+.3f}" for view in ("ascii", "other_alphabet", "one_slip", "unheard_service")
     )
@@ -111,10 +178,10 @@ def evaluate(
     if format is Report.json:
         print(show.line(made))
         return
-    columns = ("posts", "number", "chatter", "precision", "recall", "F1", "95 %", "AP", "ECE", "", "")
     rows: list[tuple[str, ...]] = [_row("all, live", made["live"]), _row("all, judged", made["judged"])]
     rows += [_row(name, figures) for name, figures in made["languages"].items()]
-    show.console().print(show.table("", columns, rows, empty="nothing"))
+    out = show.console()
+    out.print(show.fitted((Column("which"), *NUMBERS), rows, out.width, empty="nothing"))
     if made["kinds"]:
         kinds = [(name, str(k["posts"]), f"{k['live']:.2%}", f"{k['judged']:.2%}") for name, k in made["kinds"].items()]
         heads = ("kind", "posts", "taken for chatter, live", "if all were judged")
@@ -125,3 +192,19 @@ def _say(step: str) -> None:
     """Steps of long work, on stderr while somebody looks."""
     if sys.stderr.isatty():
         print(f"  {step}", file=sys.stderr)
+
+
+@contextmanager
+def _bar(steps: Mapping[str, float]) -> Iterator[Callable[[str], None]]:
+    """A bar on stderr that names the step in hand; nothing at all when stderr is not a terminal."""
+    if not sys.stderr.isatty():
+        yield lambda step: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    before = dict(zip(steps, (sum(list(steps.values())[:n]) for n in range(len(steps))), strict=True))
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("posts", total=sum(steps.values()))
+        yield lambda step: bar.update(task, description=step, completed=before[step])

@@ -43,6 +43,7 @@ class Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     place: str | None = None
     region: str | None = None
     notes: str = ""
+    author: str = ""  # any name or hash that is the same in all posts of one writer
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +111,11 @@ def _wrong(row: Row) -> str:
 
 def digest(rows: Sequence[Labelled]) -> str:
     """Names the content of the rows, whatever files they stand in and in which order."""
-    lines = sorted(f"{r.language}\t{r.row.id}\t{r.row.label}\t{r.row.symptom}\t{r.row.text}" for r in rows)
+    lines = sorted(
+        f"{r.language}\t{r.row.id}\t{r.row.label}\t{r.row.symptom}\t{r.row.text}"
+        + (f"\t{r.row.author}" if r.row.author else "")
+        for r in rows
+    )
     return "sha256:" + hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
@@ -131,7 +136,7 @@ def read(texts: Sequence[str], ids: Sequence[str], matcher: Matcher, identifier:
 
 
 def groups(rows: Sequence[Labelled]) -> list[int]:
-    """A number per row that near-duplicates share, so that no fold is tested on what it was trained on."""
+    """A number per row that near-duplicates share, and the posts of one author: no fold is tested on what it learnt from."""
     leader = list(range(len(rows)))
 
     def root(i: int) -> int:
@@ -140,10 +145,16 @@ def groups(rows: Sequence[Labelled]) -> list[int]:
             i = leader[i]
         return i
 
-    for a, b in _copies(rows):
+    for a, b in [*_copies(rows), *_by_author(rows)]:
         low, high = sorted((root(a), root(b)))
         leader[high] = low
     return [root(i) for i in range(len(rows))]
+
+
+def _by_author(rows: Sequence[Labelled]) -> list[tuple[int, int]]:
+    """Each post of an author with the first one."""
+    first: dict[str, int] = {}
+    return [(first.setdefault(row.row.author, i), i) for i, row in enumerate(rows) if row.row.author]
 
 
 def check(rows: Sequence[Labelled], catalog: Catalog) -> list[str]:

@@ -29,13 +29,13 @@ def chatter_figures(truth: Truth, chatter: Floats, seed: int) -> dict[str, Any]:
     return {
         "posts": len(truth),
         "chatter": int(truth.sum()),
-        "precision": _told(precision[0]),
-        "recall": _told(recall[0]),
-        "f1": _told(f1[0]),
-        "f1_interval": _interval(f1s),
-        "ap": _told(_average_precision(truth, chatter, np.ones((1, len(truth))))[0]),
-        "ap_interval": _interval(aps),
-        "ece": _told(calibration_error(truth, chatter)),
+        "precision": told(precision[0]),
+        "recall": told(recall[0]),
+        "f1": told(f1[0]),
+        "f1_interval": interval(f1s),
+        "ap": told(_average_precision(truth, chatter, np.ones((1, len(truth))))[0]),
+        "ap_interval": interval(aps),
+        "ece": told(calibration_error(truth, chatter)),
     }
 
 
@@ -57,8 +57,20 @@ def macro_f1(truth: NDArray[np.intp], said: NDArray[np.intp], classes: int) -> t
     return (sum(there) / len(there) if there else 0.0), each
 
 
+def confusion(truth: NDArray[np.intp], said: NDArray[np.intp], classes: int) -> list[list[int]]:
+    """How many posts of each true class (a row) were taken for each class (a column).
+
+    >>> confusion(np.array([0, 0, 1]), np.array([0, 1, 1]), 2)
+    [[1, 1], [0, 1]]
+    """
+    table: list[list[int]] = (
+        np.bincount(truth * classes + said, minlength=classes**2).reshape(classes, classes).tolist()
+    )
+    return table
+
+
 def rounded(figures: Mapping[str, float]) -> dict[str, float]:
-    return {name: _told(value) for name, value in figures.items()}
+    return {name: told(value) for name, value in figures.items()}
 
 
 def _f1(truth: Truth, said: Truth, weights: NDArray[Any]) -> tuple[Floats, Floats, Floats]:
@@ -79,10 +91,12 @@ def _average_precision(truth: Truth, chatter: Floats, weights: NDArray[Any]) -> 
     return ap
 
 
-def _interval(values: Floats) -> tuple[float, float]:
+def interval(values: Floats) -> tuple[float, float]:
+    """Where 95 % of the values lie, as resampling found them."""
     low, high = np.quantile(values, [0.025, 0.975]) if len(values) else (0.0, 1.0)
-    return _told(low), _told(high)
+    return told(low), told(high)
 
 
-def _told(value: float) -> float:
+def told(value: float) -> float:
+    """A figure as it is written down: four decimals."""
     return round(float(value), 4)

@@ -10,17 +10,15 @@ from typing import Any
 from zlib import crc32
 
 import numpy as np
-from joblib import Parallel, delayed
 from numpy.typing import NDArray
 
-from listener.classify.network import softmax
 from listener.text import language
 from listener.text.normalize import skeleton
 from listener.training import languages
 from listener.training.augment import ascii_form, other_alphabet, slipped
 from listener.training.dataset import Labelled
-from listener.training.figures import chatter_figures, macro_f1, rounded
-from listener.training.fit import Head, Numbers, Options, fit_network, unseen_probabilities
+from listener.training.figures import chatter_figures, confusion, macro_f1, rounded
+from listener.training.fit import Head, Numbers, Options, Views, calibrate, fit_all, unseen_logits, unseen_probabilities
 from listener.types import CHATTER, LABELS, SYMPTOMS, Floats, Reading
 
 _CHATTER = np.array([label in CHATTER for label in LABELS])
@@ -58,6 +56,21 @@ class Fits:
     passed: NDArray[np.bool_]  # the gate
     rarer: Floats  # what serving takes from each row's log odds of chatter
 
+    @property
+    def said(self) -> Numbers:
+        best: Numbers = self.labels.unseen.argmax(axis=1)
+        return best
+
+    @property
+    def chatter(self) -> Floats:
+        return _chatter(self.labels.unseen)
+
+    @property
+    def live(self) -> Floats:
+        """The probability of chatter as the daemon would have it: behind the gate, shifted from our posts to a stream."""
+        odds: Floats = self.passed / (1 + (1 / np.clip(self.chatter, 1e-9, 1) - 1) * np.exp(self.rarer))
+        return odds
+
 
 def unheard(text: str, reading: Reading, invented: str) -> str:
     """The text with the services that its reading names replaced by one that does not exist."""
@@ -84,10 +97,10 @@ VIEWS: Mapping[str, Callable[[Labelled, Reading, Random], str]] = {
 }
 
 
-def figures_of(material: Material, fits: Fits, views: Mapping[str, Any], seed: int) -> dict[str, Any]:
+def figures_of(material: Material, fits: Fits, views: Mapping[str, Views], seed: int) -> dict[str, Any]:
     """All scores that go with a model. `views` are the feature matrices of `Material.views`."""
     labels, identifier = fits.labels, fits.identifier
-    chatter, truth, target = _chatter(labels.unseen), material.chatter, material.target
+    chatter, truth, target = fits.chatter, material.chatter, material.target
     typed = {name: _chatter(unseen_probabilities(view, material.folds, labels)) for name, view in views.items()}
     said = np.array([identifier.codes.index(row.language) for row in material.rows])
     group = np.array([language.group_of(code) for code in identifier.codes], dtype=object)
@@ -98,7 +111,7 @@ def figures_of(material: Material, fits: Fits, views: Mapping[str, Any], seed: i
         drops = {f"f1_drop_{name}": made["f1"] - _f1(truth[at], seen[at]) for name, seen in typed.items()}
         right = {
             "services": material.services_right[at & truth].mean() if (at & truth).any() else 1.0,
-            "label_f1": macro_f1(target[at], labels.unseen[at].argmax(1), len(LABELS))[0],
+            "label_f1": macro_f1(target[at], fits.said[at], len(LABELS))[0],
             "language": (best[at] == said[at]).mean(),
             "language_group": (group[best[at]] == group[said[at]]).mean(),
             "language_short": (short[at] == said[at]).mean(),
@@ -106,15 +119,14 @@ def figures_of(material: Material, fits: Fits, views: Mapping[str, Any], seed: i
         return made | rounded(drops | right)
 
     codes = np.array([row.language for row in material.rows])
-    each = macro_f1(target, labels.unseen.argmax(1), len(LABELS))[1]
+    each = macro_f1(target, fits.said, len(LABELS))[1]
     return {
         "all": part(np.ones(len(truth), np.bool_)),
         "languages": {code: part(codes == code) for code in identifier.codes},
         "labels": rounded(dict(zip(LABELS, each, strict=True))),
+        "confusion": confusion(target, fits.said, len(LABELS)),
         "symptoms": _symptoms(material, fits.symptoms),
-        "live": chatter_figures(
-            truth, fits.passed / (1 + (1 / np.clip(chatter, 1e-9, 1) - 1) * np.exp(fits.rarer)), seed
-        ),
+        "live": chatter_figures(truth, fits.live, seed),
         "gate": rounded({"chatter": fits.passed[truth].mean(), "rest": fits.passed[~truth].mean()}),
     }
 
@@ -131,17 +143,22 @@ def _symptoms(material: Material, head: Head) -> dict[str, float]:
     return rounded({"macro_f1": mean, **dict(zip(("none", *SYMPTOMS), each, strict=True))})
 
 
-def left_out(material: Material, plain: Any, altered: Any, options: Options, workers: int) -> dict[str, Any]:
-    """Chatter F1 and average precision in each language of a network that saw the ten others only."""
+def left_out(
+    material: Material, plain: Views, altered: Views, head: Head, options: Options, workers: int
+) -> dict[str, Any]:
+    """Chatter F1 and average precision in each language of a model that saw the ten others only, calibrated by those."""
     codes = np.array([row.language for row in material.rows])
     names = sorted(set(codes.tolist()))
-    networks = Parallel(n_jobs=workers)(
-        delayed(fit_network)(plain, altered, material.target, np.flatnonzero(codes != name), options) for name in names
-    )
+    target = material.target
+    chosen = [np.flatnonzero(codes != name) for name in names]
+    models = fit_all(plain, altered, target, chosen, options, workers)
+    unseen = unseen_logits(plain, material.folds, head.folds)
     made = {}
-    for name, network in zip(names, networks, strict=True):
-        here = np.flatnonzero(codes == name)
-        found = chatter_figures(material.chatter[here], _chatter(softmax(network.logits(plain[here]))), options.seed)
+    for name, parts in zip(names, models, strict=True):
+        here, others = np.flatnonzero(codes == name), np.flatnonzero(codes != name)
+        calibrated = parts.scaled(*calibrate(unseen[:, others], target[others]))
+        said = _chatter(calibrated.probabilities(plain.at(here)))
+        found = chatter_figures(material.chatter[here], said, options.seed)
         made[name] = {key: found[key] for key in ("f1", "f1_interval", "ap", "ap_interval")}
     return made
 
@@ -150,7 +167,7 @@ SERVICE_PARTS = 4
 
 
 def services_left_out(
-    material: Material, plain: Any, altered: Any, head: Head, options: Options, workers: int
+    material: Material, plain: Views, altered: Views, head: Head, options: Options, workers: int
 ) -> float:
     """F1 lost on posts that name a service when no post that names it was trained on, as after adding one to the catalog."""
     named = [sorted({m.name for m in reading.matches if m.kind == "service"}) for reading in material.readings]
@@ -159,13 +176,11 @@ def services_left_out(
         np.flatnonzero([all(crc32(name.encode()) % SERVICE_PARTS != n for name in names) for names in named])
         for n in range(SERVICE_PARTS)
     ]
-    networks = Parallel(n_jobs=workers)(
-        delayed(fit_network)(plain, altered, material.target, rows, options) for rows in taught
-    )
+    models = fit_all(plain, altered, material.target, taught, options, workers)
     unmet = np.zeros(len(named))
-    for n, network in enumerate(networks):
+    for n, parts in enumerate(models):
         here = np.flatnonzero(part == n)
-        unmet[here] = _chatter(softmax(network.logits(plain[here]) * head.scale + head.shift))
+        unmet[here] = _chatter(parts.scaled(head.scales, head.shift).probabilities(plain.at(here)))
     asked = part >= 0
     truth = material.chatter[asked]
     return round(_f1(truth, _chatter(head.unseen)[asked]) - _f1(truth, unmet[asked]), 4)

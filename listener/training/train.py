@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -20,11 +21,11 @@ from listener.datafile import digest_of
 from listener.errors import InputError
 from listener.regions.attribute import Attributor
 from listener.text.normalize import skeleton
-from listener.text.phrases import matcher_of
+from listener.text.phrases import Matcher, matcher_of
 from listener.training import dataset, languages, words
 from listener.training.augment import hurried, invented, other_alphabet
 from listener.training.dataset import Labelled
-from listener.training.fit import Numbers, Options, fit_gate, fit_head
+from listener.training.fit import Numbers, Options, Views, fit_gate, fit_head
 from listener.training.golden import TEXTS
 from listener.training.scores import (
     ALWAYS,
@@ -37,13 +38,16 @@ from listener.training.scores import (
     symptom_target,
     unheard,
 )
+from listener.training.unseen import decisions_of
+from listener.training.useful import useful
 from listener.training.writing import Made, write
 from listener.types import LABELS, SYMPTOMS, UNNAMED, Reading
 
 FOLDS = 4
+_FEW = 2000  # posts that are learnt from sooner than processes to share the work would have started
 PARAMETERS = Parameters(sense_scale=1.5)
-HIDDEN, SYMPTOM_HIDDEN = 40, 24
-RARER, UNFOUND = 0.8, 2.0  # log odds: the shift from our posts to a stream, see models/README.md
+HIDDEN = 40
+RARER, UNFOUND = 0.7, 2.0  # log odds: the shift from our posts to a stream, see models/README.md
 _UNHEARD = 0.5  # of the altered copies name a service that no catalog has
 SYMPTOM_FLOOR = 0.2  # the symptom of a post less likely to be chatter is not asked
 
@@ -55,56 +59,105 @@ def train(
     *,
     seed: int = 0,
     thorough: bool = False,
+    explained: bool = False,
     progress: Callable[[str], None] = lambda step: None,
     workers: int = 2,
 ) -> dict[str, Any]:
     """Train on `data`, write the model to `out`, return its scores on posts not trained on.
 
-    The same data, catalog and seed give the same files. `thorough` adds scores on posts typed otherwise and of
-    each language when its posts are left out. Raises `InputError` when the posts can't be learnt from.
+    The same data, catalog and seed give the same files. `thorough` adds scores on posts typed otherwise and of each language
+    when its posts are left out; `explained` adds the most useful features. `progress` is told each step (see `steps`) as it
+    begins. Raises `InputError` when the posts can't be learnt from.
     """
+    rows, group, folds = _grouped(data)
+    workers = 1 if len(rows) < _FEW else workers
+    matcher = matcher_of(catalog)
+    tables = words.load(catalog.root / "words")
+    senses = Senses(tables)
+    progress("languages")
+    identifier = languages.fit(rows, folds, seed, workers)
+    progress("readings")
+    reader = _Reader(catalog, seed, tuple(VIEWS) if thorough else ALWAYS, matcher if workers == 1 else None)
+    material = _material(rows, folds, reader, identifier, workers)
+    progress("features")
+    plain, altered = (_views(readings, senses) for readings in (material.readings, material.altered))
+    progress("gate")
+    found = np.array([is_found(reading.matches) for reading in material.readings])
+    skeletons = [reading.skeleton for reading in material.readings]
+    gate, passed = fit_gate(skeletons, found, material.chatter, PARAMETERS, folds)
+    progress("labels")
+    options = Options(len(LABELS), 0.0, seed, HIDDEN)
+    labels = fit_head(plain, altered, material.target, folds, options, workers)
+    progress("symptoms")
+    at = np.flatnonzero(material.chatter)
+    target = symptom_target([rows[i] for i in at.tolist()])
+    symptom_options = Options(len(SYMPTOMS) + 1, 0.5, seed)
+    symptoms = fit_head(_fewer(plain, at), _fewer(altered, at), target, folds[at], symptom_options, workers)
+    progress("scores")
+    views = {name: _views(readings, senses) for name, readings in material.views.items()}
+    fits = Fits(identifier, labels, symptoms, passed, RARER + UNFOUND * ~found)
+    scores = figures_of(material, fits, views, seed)
+    if thorough:
+        progress("languages left out")
+        scores["left_out"] = left_out(material, plain, altered, labels, options, workers)
+        scores["all"]["f1_drop_unmet_service"] = services_left_out(material, plain, altered, labels, options, workers)
+    if explained:
+        progress("useful features")
+        scores["useful"] = useful(material, labels, PARAMETERS, senses, seed, workers)
+    progress("files")
+    golden = dataset.read(TEXTS, [str(n) for n in range(len(TEXTS))], matcher, identifier.final)
+    made = Made(PARAMETERS, tables, gate, labels, symptoms, identifier, SYMPTOM_FLOOR, HIDDEN, RARER, UNFOUND)
+    decisions = decisions_of(rows, group, fits.said, fits.chatter, fits.live)
+    written = write(out, made, golden, rows, catalog, scores, seed, decisions)
+    return {"digest": written.digest, "data": written.meta.data, "posts": len(rows), "seed": seed, **scores}
+
+
+def steps(*, thorough: bool, explained: bool) -> dict[str, float]:
+    """The steps of `train` in order, and how long each takes beside the others."""
+    times = {
+        "languages": 15.0,
+        "readings": 20.0,
+        "features": 10.0,
+        "gate": 4.0,
+        "labels": 30.0,
+        "symptoms": 8.0,
+        "scores": 10.0,
+    }
+    if thorough:
+        times["languages left out"] = 90.0
+    if explained:
+        times["useful features"] = 10.0
+    return times | {"files": 2.0}
+
+
+def _views(readings: Sequence[Reading], senses: Senses) -> Views:
+    wide = features.matrix(readings, PARAMETERS, senses)
+    return Views(wide, features.folded(wide, PARAMETERS))
+
+
+def _fewer(views: Views, at: Numbers) -> Views:
+    """For the symptoms: folded columns are enough for the posts of chatter."""
+    return Views(views.folded[at], views.folded[at])
+
+
+def _grouped(data: Path) -> tuple[list[Labelled], list[int], Numbers]:
+    """The posts, the group and the fold of each. Raises `InputError` when they can't be learnt from."""
     rows = dataset.load(data)
     if len(rows) < 10 * FOLDS or len({row.row.label for row in rows}) < 2 or len({row.language for row in rows}) < 2:
         raise InputError(
             f"{data}: {len(rows)} posts are too few to learn from (several labels and languages are needed)"
         )
-    tables = words.load(catalog.root / "words")
-    progress(f"{len(rows)} posts")
-    folds = fold_numbers(rows)
-    identifier = languages.fit(rows, folds, seed, workers)
-    progress("languages")
-    material = _material(rows, folds, catalog, identifier, seed, tuple(VIEWS) if thorough else ALWAYS, workers)
-    progress("readings")
-    senses = Senses(tables)
-    plain, altered = (features.matrix(v, PARAMETERS, senses) for v in (material.readings, material.altered))
-    progress("features")
-    found = np.array([is_found(reading.matches) for reading in material.readings])
-    skeletons = [reading.skeleton for reading in material.readings]
-    gate, passed = fit_gate(skeletons, found, material.chatter, PARAMETERS, folds)
-    progress("gate")
-    options = Options(HIDDEN, len(LABELS), 0.0, seed)
-    labels = fit_head(plain, altered, material.target, folds, options, workers)
-    progress("labels")
-    at = np.flatnonzero(material.chatter)
-    target = symptom_target([rows[i] for i in at.tolist()])
-    symptom_options = Options(SYMPTOM_HIDDEN, len(SYMPTOMS) + 1, 0.5, seed, passes=4, batch=512)
-    symptoms = fit_head(plain[at], altered[at], target, folds[at], symptom_options, workers)
-    progress("symptoms")
-    views = {name: features.matrix(readings, PARAMETERS, senses) for name, readings in material.views.items()}
-    scores = figures_of(material, Fits(identifier, labels, symptoms, passed, RARER + UNFOUND * ~found), views, seed)
-    if thorough:
-        scores["left_out"] = left_out(material, plain, altered, options, workers)
-        scores["all"]["f1_drop_unmet_service"] = services_left_out(material, plain, altered, labels, options, workers)
-        progress("languages left out")
-    golden = dataset.read(TEXTS, [str(n) for n in range(len(TEXTS))], matcher_of(catalog), identifier.final)
-    made = Made(PARAMETERS, tables, gate, labels, symptoms, identifier, SYMPTOM_FLOOR, RARER, UNFOUND)
-    digest = write(out, made, golden, rows, catalog, scores, seed)
-    return {"digest": digest, "data": dataset.digest(rows), "posts": len(rows), "seed": seed, **scores}
-
-
-def fold_numbers(rows: Sequence[Labelled]) -> Numbers:
-    """A fold per row: near-duplicates stay together, every language and label is spread evenly, order does not matter."""
     group = dataset.groups(rows)
+    folds = fold_numbers(rows, group)
+    if np.bincount(folds, minlength=FOLDS).max() > len(rows) / 2:
+        raise InputError(
+            f"{data}: over half of the posts are by one author or copies of one text: too few others to test on"
+        )
+    return rows, group, folds
+
+
+def fold_numbers(rows: Sequence[Labelled], group: Sequence[int]) -> Numbers:
+    """A fold per row: groups stay together, every language and label is spread evenly, order does not matter."""
     order = sorted(
         sorted(set(group)),
         key=lambda g: (rows[g].language, rows[g].row.label, digest_of(rows[g].row.text.encode())),
@@ -113,58 +166,70 @@ def fold_numbers(rows: Sequence[Labelled]) -> Numbers:
     return np.array([fold[g] for g in group], np.intp)
 
 
+@dataclass(frozen=True)
+class _Reader:
+    """What reading rows takes. Without a matcher, which can't travel between processes, it makes its own."""
+
+    catalog: Catalog
+    seed: int
+    views: Sequence[str]
+    matcher: Matcher | None
+
+    def read(self, parts: Sequence[tuple[Sequence[Labelled], dataset.Identifies]]) -> list[_Read]:
+        """Each part by its own identifier."""
+        matcher = self.matcher or matcher_of(self.catalog)
+        attributor = Attributor(self.catalog, matcher.find, skeleton)
+        return [self._read(rows, identifier, matcher, attributor) for rows, identifier in parts]
+
+    def _read(
+        self, rows: Sequence[Labelled], identifier: dataset.Identifies, matcher: Matcher, attributor: Attributor
+    ) -> _Read:
+        ids = [row.row.id for row in rows]
+        randoms = [Random(f"{self.seed}:{row.row.id}") for row in rows]  # noqa: S311  reproducible, not secret
+        plain = dataset.read([row.row.text for row in rows], ids, matcher, identifier)
+        forms = {"altered": [_altered(*each) for each in zip(rows, plain, randoms, strict=True)]}
+        for name in self.views:
+            forms[name] = [VIEWS[name](*each) for each in zip(rows, plain, randoms, strict=True)]
+        right = [
+            set(services_of(reading, 1.0, where, self.catalog)) == set(row.row.services or (UNNAMED,))
+            for row, reading, where in zip(rows, plain, attributor.attribute(plain), strict=True)
+        ]
+        views = {name: dataset.read(texts, ids, matcher, identifier) for name, texts in forms.items()}
+        return {"plain": plain, **views}, right
+
+
+_Read = tuple[
+    dict[str, list[Reading]], list[bool]
+]  # rows as written, altered and in each view; whether their services were found
+
+
 def _material(
-    rows: Sequence[Labelled],
-    folds: Numbers,
-    catalog: Catalog,
-    identifier: languages.Fitted,
-    seed: int,
-    views: Sequence[str],
-    workers: int,
+    rows: Sequence[Labelled], folds: Numbers, reader: _Reader, identifier: languages.Fitted, workers: int
 ) -> Material:
-    parts = [np.flatnonzero(folds == fold).tolist() for fold in range(FOLDS)]
-    read = Parallel(n_jobs=workers)(
-        delayed(_read)([rows[i] for i in at], catalog, unseen, seed, views)
-        for at, unseen in zip(parts, identifier.unseen, strict=True)
+    at = [np.flatnonzero(folds == fold).tolist() for fold in range(FOLDS)]
+    parts = [([rows[i] for i in here], unseen) for here, unseen in zip(at, identifier.unseen, strict=True)]
+    shares = [list(range(FOLDS))[n::workers] for n in range(min(workers, FOLDS))]
+    read = Parallel(n_jobs=workers)(delayed(reader.read)([parts[fold] for fold in share]) for share in shares)
+    by_fold = dict(
+        zip((fold for share in shares for fold in share), (one for each in read for one in each), strict=True)
     )
-    place = {i: n for n, i in enumerate(i for at in parts for i in at)}
-    order = [place[i] for i in range(len(rows))]
+    place = {i: n for n, i in enumerate(i for here in at for i in here)}
 
     def joined(pieces: Sequence[Sequence[Any]]) -> list[Any]:
         every = [one for piece in pieces for one in piece]
-        return [every[n] for n in order]
+        return [every[place[i]] for i in range(len(rows))]
+
+    def view(name: str) -> list[Reading]:
+        return joined([by_fold[fold][0][name] for fold in range(FOLDS)])
 
     return Material(
         rows=rows,
         folds=folds,
-        readings=joined([part[0]["plain"] for part in read]),
-        altered=joined([part[0]["altered"] for part in read]),
-        views={name: joined([part[0][name] for part in read]) for name in views},
-        services_right=np.array(joined([part[1] for part in read]), np.bool_),
+        readings=view("plain"),
+        altered=view("altered"),
+        views={name: view(name) for name in reader.views},
+        services_right=np.array(joined([by_fold[fold][1] for fold in range(FOLDS)]), np.bool_),
     )
-
-
-def _read(
-    rows: Sequence[Labelled], catalog: Catalog, identifier: dataset.Identifies, seed: int, wanted: Sequence[str]
-) -> tuple[dict[str, list[Reading]], list[bool]]:
-    """The rows as written, altered, and in the wanted views; whether the services they are about are found.
-
-    The matcher is built here: it can't travel between processes.
-    """
-    matcher = matcher_of(catalog)
-    ids = [row.row.id for row in rows]
-    randoms = [Random(f"{seed}:{row.row.id}") for row in rows]  # noqa: S311  reproducible, not secret
-    plain = dataset.read([row.row.text for row in rows], ids, matcher, identifier)
-    forms = {"altered": [_altered(*each) for each in zip(rows, plain, randoms, strict=True)]}
-    for name in wanted:
-        forms[name] = [VIEWS[name](*each) for each in zip(rows, plain, randoms, strict=True)]
-    regions = Attributor(catalog, matcher.find, skeleton).attribute(plain)
-    right = [
-        set(services_of(reading, 1.0, where, catalog)) == set(row.row.services or (UNNAMED,))
-        for row, reading, where in zip(rows, plain, regions, strict=True)
-    ]
-    views = {name: dataset.read(texts, ids, matcher, identifier) for name, texts in forms.items()}
-    return {"plain": plain, **views}, right
 
 
 def _altered(row: Labelled, reading: Reading, random: Random) -> str:

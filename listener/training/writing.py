@@ -1,11 +1,11 @@
-"""Writes a trained model: its files, their digests, and the golden texts that a load is checked against."""
+"""Writes a trained model: its files, their digests, the golden texts that a load is checked against, and its card."""
 
 from __future__ import annotations
 
 import platform
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +16,15 @@ from listener.catalog import Catalog
 from listener.classify import features, modelfile
 from listener.classify.classifier import Classifier, golden_of, reading_of
 from listener.classify.gate import Gate
-from listener.classify.modelfile import ARRAYS, FORMAT, META, MODEL, SENSES
+from listener.classify.modelfile import ARRAYS, FORMAT, META, MODEL, SENSES, UNSEEN
 from listener.classify.ngrams import Parameters
 from listener.classify.senses import Senses, Tables
 from listener.datafile import digest_of, packed
 from listener.text import language
-from listener.training import dataset, languages
+from listener.training import card, dataset, languages, unseen
 from listener.training.dataset import Labelled
 from listener.training.fit import Head
+from listener.training.unseen import Decisions
 from listener.types import LABELS, SYMPTOMS, Reading, Score
 
 
@@ -38,6 +39,7 @@ class Made:
     symptoms: Head
     identifier: languages.Fitted
     symptom_floor: float
+    hidden: int
     rarer: float
     unfound: float
 
@@ -50,31 +52,36 @@ def write(
     catalog: Catalog,
     scores: Mapping[str, Any],
     seed: int,
-) -> str:
-    """Put the model at `out` and return its digest."""
+    decisions: Decisions,
+) -> Classifier:
+    """Put the model at `out`, with its card and what it said of its posts unseen, and return it."""
     model = modelfile.Model(
         format=FORMAT,
         parameters=made.parameters,
         labels=LABELS,
         symptoms=SYMPTOMS,
         told=features.TOLD,
-        hidden=len(made.labels.network.threshold),
-        symptom_hidden=len(made.symptoms.network.threshold),
+        hidden=made.hidden,
         gate_floor=made.gate.floor,
         rarer=made.rarer,
         unfound=made.unfound,
         symptom_floor=made.symptom_floor,
-        calibration={"scale": [made.labels.scale], "shift": made.labels.shift.tolist()},
+        calibration={"scale": made.labels.scales.tolist(), "shift": made.labels.shift.tolist()},
         seed=seed,
     )
+    labels = made.labels.parts
+    assert labels.deep is not None, "labels have both parts"
     arrays = {
         "gate": made.gate.weights[:-1].astype("<f4"),
-        **made.labels.network.packed(""),
-        **made.symptoms.network.packed("symptom_"),
+        **labels.wide.packed(""),
+        **labels.deep.packed("deep_"),
+        **made.symptoms.parts.wide.packed("symptom_"),
     }
     senses_bytes = msgspec.json.encode(made.tables) + b"\n"
     model_bytes = msgspec.json.format(msgspec.json.encode(model)) + b"\n"
     arrays_bytes = packed(arrays)
+    language_bytes = msgspec.json.format(msgspec.json.encode(made.identifier.settings)) + b"\n"
+    unseen_bytes, kept = unseen.packed_with(decisions)
     meta = modelfile.Meta(
         model=digest_of(model_bytes),
         senses=digest_of(senses_bytes),
@@ -86,6 +93,8 @@ def write(
         versions=_versions(),
         golden=(),
         scores=dict(scores),
+        language=digest_of(language_bytes),
+        unseen=kept,
     )
     digest = digest_of(model_bytes + senses_bytes + arrays_bytes)
     classifier = Classifier.of(model, Senses(made.tables), arrays, meta, digest)
@@ -100,11 +109,13 @@ def write(
             SENSES: senses_bytes,
             ARRAYS: arrays_bytes,
             META: msgspec.json.format(msgspec.json.encode(meta)) + b"\n",
-            language.SETTINGS: msgspec.json.format(msgspec.json.encode(made.identifier.settings)) + b"\n",
+            language.SETTINGS: language_bytes,
             language.ARRAYS: made.identifier.arrays,
+            UNSEEN: unseen_bytes,
+            card.NAME: card.card(meta, digest).encode(),
         },
     )
-    return digest
+    return replace(classifier, meta=meta)
 
 
 def _versions() -> dict[str, str]:
