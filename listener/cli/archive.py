@@ -14,10 +14,12 @@ import typer
 from listener.cli import show, wiring
 from listener.cli.wiring import ConfigOption, ModelOption
 from listener.errors import InputError
-from listener.types import LABELS, Dropped, Mention, Post, Score, Transition
+from listener.records import score_record
+from listener.types import Mention, Post, Transition
 
 if TYPE_CHECKING:
     from listener.pipeline import Pipeline
+    from listener.replay import Archive
 
 BATCH = 512
 
@@ -89,7 +91,7 @@ def _answers(batch: list[Post | dict[str, Any]], pipeline: Pipeline, *, explain:
     for item in batch:
         if isinstance(item, Post):
             answer = next(answers)
-            record = _record(item, answer, pipeline)
+            record = score_record(item, answer, pipeline.classifier.digest)
             if explain and isinstance(answer, Mention):
                 record["features"] = [[name, round(weight, 4)] for name, weight in pipeline.explain_score(item)]
             yield record
@@ -97,42 +99,26 @@ def _answers(batch: list[Post | dict[str, Any]], pipeline: Pipeline, *, explain:
             yield item
 
 
-def _record(post: Post, answer: Mention | Dropped, pipeline: Pipeline) -> dict[str, Any]:
-    native = post.id.partition(":")[2]
-    if isinstance(answer, Dropped):
-        judged = _judgement(answer.score or Score(tuple(float(label == "other") for label in LABELS)))
-        return {
-            "id": native,
-            **judged,
-            "services": [],
-            "language": None,
-            "regions": [],
-            "matches": [],
-            "model": pipeline.classifier.digest,
-            "dropped": str(answer.reason),
-        }
-    return {
-        "id": native,
-        **_judgement(answer.score),
-        "services": list(answer.services),
-        "language": {"code": answer.language.code, "confidence": round(answer.language.confidence, 3)},
-        "regions": [{"region": r.region, "weight": r.weight, "evidence": list(r.evidence)} for r in answer.regions],
-        "matches": list(answer.matches),
-        "model": pipeline.classifier.digest,
-    }
-
-
-def _judgement(score: Score) -> dict[str, Any]:
-    return {
-        "chatter": round(score.chatter, 4),
-        "label": score.label,
-        "probabilities": {label: round(p, 4) for label, p in zip(LABELS, score.probabilities, strict=True)},
-        "symptom": score.symptom or None,
-    }
-
-
 def replay(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Archived posts, one JSON object a line.")],
+    files: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="FILE...", help="Archived posts: JSON Lines, plain or packed with gzip or zstd, or Parquet."
+        ),
+    ] = None,
+    *,
+    from_store: Annotated[
+        str | None,
+        typer.Option(
+            "--from-store",
+            metavar="URL",
+            help="Instead of files: posts a daemon judged and still holds the text of. Erased ones are left out.",
+        ),
+    ] = None,
+    since: Annotated[
+        str,
+        typer.Option("--since", metavar="T", help="With --from-store: from this instant, or a length of time back."),
+    ] = "7d",
     until: Annotated[
         str | None, typer.Option("--until", metavar="T", help="Stop before this instant (RFC 3339).")
     ] = None,
@@ -142,36 +128,74 @@ def replay(
             "--store", metavar="URL", help="Keep everything in this store; default: in memory. Resumes there."
         ),
     ] = None,
+    page: Annotated[
+        Path | None, typer.Option("--page", metavar="FILE", help="With two models or configs: write a page of it here.")
+    ] = None,
     format: Annotated[Format, typer.Option("--format", help="How transitions are printed.")] = Format.jsonl,
+    jobs: Annotated[
+        int | None,
+        typer.Option("--jobs", "-j", metavar="N", min=1, help="Processes that read and judge; default: one a core."),
+    ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Stop at the first malformed line.")] = False,
-    config: ConfigOption = None,
-    model: ModelOption = None,
+    config: Annotated[
+        list[Path] | None,
+        typer.Option("--config", "-c", metavar="FILE", help="Config file. Given twice: what differs under the second."),
+    ] = None,
+    model: Annotated[
+        list[Path] | None,
+        typer.Option("--model", metavar="DIR", help="Model folder. Given twice: what differs under the second."),
+    ] = None,
 ) -> None:
-    """Replay archived posts through the live code path in event time: one line per change of an incident."""
+    """Replay archived posts through the live code path in event time: one line per change of an incident.
+
+    With two models or configs: which incidents would appear, vanish, come earlier or later, last longer, or be placed or
+    explained otherwise under the second; one line an incident.
+
+    Example: listener replay posts.jsonl --model models/current --model models/candidate --format table --page changes.html
+    """
+    from listener.cli import sides
+
+    end = instant(until) if until else None
+    posts = sides.posts_of(files or [], from_store, since, datetime.now(UTC), strict=strict)
+    both = sides.plans(model or [], config or [], posts, end)
+    if both is not None:
+        if store is not None:
+            raise InputError("--store: two replays can't share a store; leave it out to compare")
+        sides.compare(both, as_table=format is Format.table, page=page)
+        return
+    if page is not None:
+        raise InputError("--page: give --model or --config twice, there is nothing to compare")
+    archive, notes = posts.opened()
+    for note in notes:
+        print(f"listener: {note}", file=sys.stderr)
+    one_config, one_model = (given[0] if given else None for given in (config, model))
+    _replay_one(archive, store, one_config, one_model, end, format, jobs)
+
+
+def _replay_one(
+    archive: Archive,
+    store: str | None,
+    config: Path | None,
+    model: Path | None,
+    end: datetime | None,
+    format: Format,
+    jobs: int | None,
+) -> None:
+    from listener.backfill import crew_of
     from listener.recorder import Recorder
-    from listener.replay import Archive
     from listener.replay import replay as run
     from listener.store import open_store
 
-    bad: list[str] = []
-
-    def on_bad(message: str) -> None:
-        if strict:
-            raise InputError(message)
-        bad.append(message)
-        if len(bad) <= 10:
-            print(f"listener: {message}", file=sys.stderr)
-
-    end = instant(until) if until else None
-    archive = Archive(files, on_bad)
-    if bad:
-        print(f"listener: {len(bad)} malformed lines skipped", file=sys.stderr)
     read, catalog = wiring.read(config)
     opened = open_store(store or "sqlite:///:memory:")
     try:
         recorder = Recorder(wiring.pipeline(read, catalog, model), opened)
-        with show.progress("replaying", len(archive)) as progress:
-            transitions = run(archive, recorder, opened, until=end, progress=progress)
+        folder = wiring.model_folder(read, catalog, model)
+        with (
+            crew_of(jobs, len(archive), catalog.root, folder, read) as crew,
+            show.progress("replaying", len(archive)) as progress,
+        ):
+            transitions = run(archive, recorder, opened, until=end, progress=progress, crew=crew)
             if format is Format.table:
                 show.console().print(_table(list(transitions)))
             else:
@@ -232,17 +256,14 @@ def detect(
 
     An empty count means that nothing could be heard in that bin. Output: time,observed,expected,upperbound,score,alarm.
     """
-    from listener import kinds
-    from listener.signals.online import Online
+    from listener import installed, kinds
 
     read, _ = wiring.read(config)
     try:
         length = kinds.duration(bin) if bin else None
     except ValueError as error:
         raise InputError(f"--bin: {error}") from error
-    detector = kinds.load("detectors", read.detector.kind, "detector")
-    options = kinds.convert(read.detector.options, detector.Options, "detector.options")
-    online = Online(detector.detect, options, length)
+    online = installed.online(read, length)
     print("time,observed,expected,upperbound,score,alarm", flush=True)
     for number, (time, count, exposure) in _counts(counts):
         try:

@@ -3,6 +3,7 @@
 Instants end in `_at` and are UTC-aware; lengths of time are `timedelta`.
 """
 
+from listener.types.drift import Drift, Tally
 from listener.types.incidents import (
     Incident,
     IncidentState,
@@ -54,6 +55,7 @@ __all__ = [
     "Alarm",
     "Baseline",
     "Delete",
+    "Drift",
     "DropReason",
     "Dropped",
     "Expected",
@@ -77,6 +79,7 @@ __all__ = [
     "Signal",
     "SourceHealth",
     "State",
+    "Tally",
     "Tier",
     "Transition",
 ]

@@ -153,6 +153,7 @@ class DropReason(StrEnum):
     NO_CHATTER = "no_chatter"  # nothing found, and judged to be everyday talk
     MALFORMED = "malformed"
     TOO_LARGE = "too_large"
+    POISON = "poison"  # our own code failed on it: it lies among the dead letters of the bus
 
 
 @dataclass(frozen=True, slots=True)
