@@ -24,6 +24,7 @@ from listener.types import (
     RegionWeight,
     SeriesKey,
     SourceHealth,
+    Tally,
     Transition,
 )
 
@@ -31,8 +32,8 @@ from listener.types import (
 class Writer(Protocol):
     """One open transaction; it sees its own writes. Leaving the `with` block commits, an exception rolls back.
 
-    An error of the store (disk full, corrupt) reaches the caller as `StoreError` when the block is left; nothing of it
-    is stored then. A writer is of no use after its block.
+    An error of the store (corrupt, read-only) reaches the caller as `StoreError` when the block is left, one that passes (disk
+    full, locked by another program) as `StoreAway`; nothing of it is stored then. A writer is of no use after its block.
     """
 
     def add_mentions(self, mentions: Sequence[Mention]) -> list[Mention]:
@@ -74,6 +75,14 @@ class Writer(Protocol):
 
     def add_dropped(self, source: str, day: str, reasons: dict[str, int]) -> None:
         """Add to the posts dropped on a UTC day (`2026-03-02`), by reason."""
+        ...
+
+    def add_tallies(self, tallies: Sequence[Tally]) -> None:
+        """Add to the counts of the same (day, source, model, measure, bucket)."""
+        ...
+
+    def drop_tallies(self, before: str) -> None:
+        """Delete the tallies of days before this one (`2026-03-02`)."""
         ...
 
     def put_transitions(self, transitions: Sequence[Transition]) -> None:
@@ -183,6 +192,10 @@ class Store(Protocol):
         """(source, reason) -> posts dropped on the UTC day of `since` and later."""
         ...
 
+    def tallies(self, since: str) -> list[Tally]:
+        """Those of the UTC day `since` (`2026-03-02`) and later, in order of (day, source, model, measure, bucket)."""
+        ...
+
     def incidents(
         self,
         *,
@@ -230,6 +243,18 @@ class Store(Protocol):
         """Erase (as `Writer.erase` does) mentions received before then, a few thousand a transaction; give back how many."""
         ...
 
+    def lead(self, role: str) -> bool:
+        """Whether this store, among all that are open on the same data, has the lead of a role: asked again and again.
+
+        Taken when nobody has it, and kept until `close` or until the connection is lost; the next transaction then raises
+        `StoreAway` once.
+        """
+        ...
+
+    def trouble(self) -> str:
+        """Why nothing could be written when it was last tried, such as a full disk; empty when it could."""
+        ...
+
     def verify(self) -> list[str]:
         """What is wrong with the store, one line a finding; empty when nothing is. Reads everything: takes its time."""
         ...
@@ -239,14 +264,26 @@ class Store(Protocol):
         ...
 
 
-def open_store(url: str, *, read_only: bool = False) -> Store:
-    """Open (and migrate, unless read-only) the store of a URL such as `sqlite:////var/lib/listener/listener.db`.
+def open_store(url: str, *, read_only: bool = False, exclusive: bool = True) -> Store:
+    """Open (and migrate, unless read-only) the store of a URL.
 
-    Raises `ConfigError` for a URL nobody serves, `StoreError` when the store is corrupt or held by another daemon.
+    `sqlite:////var/lib/listener/listener.db` or `postgresql://USER@HOST/DATABASE?schema=NAME`. A store is one daemon's
+    alone; with `exclusive=False` any number of workers may write to a PostgreSQL one beside each other, and only a daemon on its
+    own is kept out. Raises `ConfigError` for a URL nobody serves, `StoreError` when the store is corrupt or held by another
+    daemon, `StoreAway` when its server can't be reached.
     """
     scheme = url.partition(":")[0]
     if scheme == "sqlite":
         from listener.store.sqlite import SqliteStore
 
+        if not exclusive:
+            raise ConfigError("a SQLite store is one process's alone; workers need postgresql://USER@HOST/DATABASE")
         return SqliteStore.open(url, read_only=read_only)
-    raise ConfigError(f"store {url!r}: unknown scheme {scheme!r}; write sqlite:///PATH")
+    if scheme in ("postgresql", "postgres"):
+        try:
+            from listener.store.postgres import PostgresStore
+        except ImportError as error:
+            raise ConfigError("a PostgreSQL store needs psycopg: pip install 'outage-listener[scale]'") from error
+        return PostgresStore.open(url, read_only=read_only, exclusive=exclusive)
+    # Not the URL itself: it may have a password in it.
+    raise ConfigError(f"store: unknown scheme {scheme[:20]!r}; write sqlite:///PATH or postgresql://USER@HOST/DATABASE")

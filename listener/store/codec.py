@@ -23,6 +23,7 @@ from listener.types import (
     Score,
     SeriesKey,
     SourceHealth,
+    Tally,
     Tier,
     Transition,
 )
@@ -40,6 +41,7 @@ MENTION = (
 )  # fmt: skip
 POINT = ("service", "region", "at", "observed", "posts", "authors", "recovered", "labels", "excluded")
 EXPECTED = ("service", "region", "at", "mean", "high")
+TALLY = ("day", "source", "model", "measure", "bucket", "count")
 INCIDENT = ("id", "service", "state", "started_at", "updated_at", "body")
 TRANSITION = ("id", "incident", "at", "from_state", "to_state", "body")
 NOTIFICATION = ("transition", "channel", "at", "outcome", "reason", "attempts")
@@ -204,6 +206,14 @@ def expected_of(row: Row) -> Expected:
 def hearing_of(row: Row) -> Hearing:
     source, at, posts, up = row
     return Hearing(source, instant(at), posts, bool(up))
+
+
+def tally_row(tally: Tally) -> Row:
+    return tally.day, tally.source, tally.model, tally.measure, tally.bucket, tally.count
+
+
+def tally_of(row: Row) -> Tally:
+    return Tally(*row)
 
 
 def incident_row(incident: Incident) -> Row:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from listener.errors import StoreError
+from listener.errors import StoreAway, StoreError
 from listener.store import sqlite_file
 from listener.store.lock import Lock
 from listener.store.sqlite_file import explained
@@ -31,6 +31,7 @@ class Connections:
         self._commits = 0
         self._rows_moved = 0
         self._traces = False  # the log may still hold what was erased
+        self.trouble = ""  # why the last transaction could not be written, as long as none could since
 
     @classmethod
     def open(cls, path: Path | None, *, read_only: bool) -> Connections:
@@ -81,7 +82,7 @@ class Connections:
         if self._writer is None:
             raise StoreError(f"{self.where}: the store was opened read-only")
         db = self._writer
-        with self._turn, explained(self.where):
+        with self._turn, self._troubled(), explained(self.where, was_open=True):
             self._refuse_when_closed()
             if db.in_transaction:
                 raise RuntimeError("a transaction is already open in this thread")
@@ -97,6 +98,15 @@ class Connections:
             # What was committed is safe in the log. A disk that is full now only puts the checkpoint off.
             with suppress(sqlite3.OperationalError):
                 self._checkpoint(db)
+
+    @contextmanager
+    def _troubled(self) -> Iterator[None]:
+        try:
+            yield
+        except StoreAway as away:
+            self.trouble = str(away)
+            raise
+        self.trouble = ""
 
     def erased(self) -> None:
         """Tell, inside a transaction, that a text was erased: its last traces are to go with the next checkpoint."""
@@ -122,7 +132,7 @@ class Connections:
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
         """A connection that is ours for one query, which sees what was committed when it began."""
-        with explained(self.where):
+        with explained(self.where, was_open=True):
             self._refuse_when_closed()
             if self.path is None:
                 assert self._writer is not None

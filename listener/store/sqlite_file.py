@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import quote
 
-from listener.errors import ConfigError, StoreError
+from listener.errors import ConfigError, StoreAway, StoreError
 
 APPLICATION_ID = 0x4C53544E  # "LSTN" in the file's header: tells our files from other programs'
 MEMORY = ":memory:"
@@ -18,7 +18,8 @@ BUSY = 10.0  # seconds to wait for another program that holds the file
 _ADVICE = {
     sqlite3.SQLITE_FULL: "the disk is full; free some space, what was stored before is safe",
     sqlite3.SQLITE_IOERR: "the disk refuses to read or write; check its free space, quota and health",
-    sqlite3.SQLITE_CORRUPT: "the store is corrupt; stop the daemon, move the file aside and restore a backup",
+    sqlite3.SQLITE_CORRUPT: "the store is corrupt; stop the daemon, keep the store aside and"
+    " `listener restore` the last good backup",
     sqlite3.SQLITE_NOTADB: "this file is not a listener store; choose another path, or move the file away",
     sqlite3.SQLITE_READONLY: "SQLite may not write here, which even reading needs; check the permissions of the file and folder",
     sqlite3.SQLITE_CANTOPEN: "the store can't be opened; check the permissions and free space of its folder",
@@ -29,19 +30,28 @@ _ADVICE = {
     sqlite3.SQLITE_NOMEM: "there is not enough memory to read the store",
     sqlite3.SQLITE_TOOBIG: "a value is too large to be stored",
 }
+# These pass, by themselves or when somebody makes room: nothing was written, and it is tried again.
+_PASSING = frozenset(
+    {sqlite3.SQLITE_FULL, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL, sqlite3.SQLITE_NOMEM}
+)
 
 
 @contextmanager
-def explained(where: str) -> Iterator[None]:
-    """Turn what the world did to the file into a `StoreError`; a mistake in our own SQL stays the error it is."""
+def explained(where: str, *, was_open: bool = False) -> Iterator[None]:
+    """Turn what the world did to the file into a `StoreError`; a mistake in our own SQL stays the error it is.
+
+    What passes is a `StoreAway`. With `was_open`, so is a file that can't be opened: it could be before, and whoever runs out
+    of file descriptors gets some back.
+    """
     try:
         yield
     except sqlite3.Error as error:
-        code = getattr(error, "sqlite_errorcode", 0)  # the module's own errors carry none
-        advice = _ADVICE.get(code & 0xFF)
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the module's own errors carry none
+        advice = _ADVICE.get(code)
         if advice is None:
             raise
-        raise StoreError(f"{where}: {advice} ({error})") from error
+        passes = code in _PASSING or (was_open and code == sqlite3.SQLITE_CANTOPEN)
+        raise (StoreAway if passes else StoreError)(f"{where}: {advice} ({error})") from error
 
 
 def path_of(url: str) -> Path | None:
@@ -59,10 +69,16 @@ def path_of(url: str) -> Path | None:
 
 def prepare(path: Path) -> None:
     """Make the file and the folders above it, for their owner only. Raises `StoreError` when that can't be."""
+    prepare_folder(path)
+    with writable(path):
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+
+
+def prepare_folder(path: Path) -> None:
+    """Make the folders above a file, for their owner only. Raises `StoreError` when that can't be."""
     with writable(path):
         for folder in reversed([p for p in path.parents if not p.exists()]):
             folder.mkdir(mode=0o700, exist_ok=True)
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
 
 
 @contextmanager

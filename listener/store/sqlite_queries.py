@@ -103,6 +103,8 @@ HEARD_HOURS = """SELECT hour, count(*) / 60.0 FROM (
 ) GROUP BY hour ORDER BY hour"""
 DROPPED = """SELECT source, reason, sum(posts) FROM dropped WHERE day >= ?
 GROUP BY source, reason ORDER BY source, reason"""
+TALLIES = """SELECT day, source, model, measure, bucket, count FROM tallies WHERE day >= ?
+ORDER BY day, source, model, measure, bucket"""
 HEALTH = f"SELECT {_of('h', codec.HEALTH)} FROM health h ORDER BY h.source"
 CURSOR = "SELECT cursor FROM cursors WHERE source = ?"
 MARK = "SELECT value FROM marks WHERE name = ?"

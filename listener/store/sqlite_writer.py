@@ -17,6 +17,7 @@ from listener.types import (
     Notification,
     Point,
     SourceHealth,
+    Tally,
     Transition,
 )
 
@@ -142,6 +143,15 @@ class SqliteWriter:
             " ON CONFLICT (day, source, reason) DO UPDATE SET posts = posts + excluded.posts",
             [(source, day, str(reason), posts) for reason, posts in reasons.items()],
         )
+
+    def add_tallies(self, tallies: Sequence[Tally]) -> None:
+        self._db.executemany(
+            _insert("tallies", codec.TALLY) + " ON CONFLICT DO UPDATE SET count = count + excluded.count",
+            [codec.tally_row(tally) for tally in tallies],
+        )
+
+    def drop_tallies(self, before: str) -> None:
+        self._db.execute("DELETE FROM tallies WHERE day < ?", (before,))
 
     def put_transitions(self, transitions: Sequence[Transition]) -> None:
         for transition in transitions:

@@ -1,4 +1,4 @@
-"""What every store promises, each promise a sentence; a new store joins by one line in `STORES`."""
+"""What every store promises, each promise a sentence; a new store joins by one line in `ON_DISK`."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -42,26 +43,33 @@ from listener.types import (
     Transition,
 )
 from tests.builders import MINUTE, NOON, at, hearing, mention, point
+from tests.servers import postgres
+
+Made = Callable[[Path], AbstractContextManager[str]]
 
 # Name -> the URL of an empty store. Those on disk outlive their process and let readers go on while one writes.
-ON_DISK: dict[str, Callable[[Path], str]] = {"sqlite": lambda folder: f"sqlite:///{folder / 'listener.db'}"}
-STORES: dict[str, Callable[[Path], str]] = {**ON_DISK, "sqlite-memory": lambda _: "sqlite:///:memory:"}
+ON_DISK: dict[str, Made] = {
+    "sqlite": lambda folder: nullcontext(f"sqlite:///{folder / 'listener.db'}"),
+    "postgresql": lambda _: postgres.empty_store(),
+}
+STORES: dict[str, Made] = {**ON_DISK, "sqlite-memory": lambda _: nullcontext("sqlite:///:memory:")}
 
 MICROSECOND = timedelta(microseconds=1)
 
 
 @pytest.fixture(params=list(STORES.values()), ids=list(STORES))
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
-    store = open_store(request.param(tmp_path))
-    yield store
-    assert store.verify() == []
-    store.close()
+    with request.param(tmp_path) as url:
+        store = open_store(url)
+        yield store
+        assert store.verify() == []
+        store.close()
 
 
 @pytest.fixture(params=list(ON_DISK.values()), ids=list(ON_DISK))
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    made: str = request.param(tmp_path)
-    return made
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    with request.param(tmp_path) as url:
+        yield url
 
 
 def deliver(store: Store, *mentions: Mention) -> list[str]:
@@ -438,9 +446,10 @@ def test_an_exception_undoes_the_whole_transaction(store: Store) -> None:
     assert (store.points(), store.transitions(), store.incidents(), store.cursor("test")) == ([], [], [], None)
 
 
-def test_a_closed_store_says_so(tmp_path: Path) -> None:
-    for name, url_of in STORES.items():
-        store = open_store(url_of(tmp_path / name))
+@pytest.mark.parametrize("made", list(STORES.values()), ids=list(STORES))
+def test_a_closed_store_says_so(made: Made, tmp_path: Path) -> None:
+    with made(tmp_path) as url:
+        store = open_store(url)
         store.close()
         store.close()
         with pytest.raises(StoreError, match="closed"):

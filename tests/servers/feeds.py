@@ -43,8 +43,12 @@ class HttpServer:
             target = urlsplit(head[0].split(" ")[1])
             headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in head[1:])}
             request = Request(target.path, parse_qs(target.query), headers)
-            self.requests.append(request)
-            behaviour = self.behaviours.get(request.path) or self.behaviours.get("*") or answer(404)
+            behaviour = self.behaviours.get(request.path)
+            if behaviour is None and request.path == "/robots.txt":
+                behaviour = answer(404)  # as most sites; nobody counts it
+            else:
+                self.requests.append(request)
+            behaviour = behaviour or self.behaviours.get("*") or answer(404)
             await behaviour(request, writer)
             await writer.drain()
         except (ConnectionError, asyncio.IncompleteReadError):

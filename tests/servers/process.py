@@ -15,9 +15,11 @@ from tests.conftest import ROOT
 class Process:
     """One life of the daemon in a folder: it reads `listener.toml` there, and adds to `daemon.log`."""
 
-    def __init__(self, folder: Path, environ: dict[str, str], database: Path) -> None:
+    def __init__(self, folder: Path, environ: dict[str, str], database: Path | str) -> None:
+        """`database` is a SQLite file, or the URL of a store."""
         self.log = (folder / "daemon.log").open("ab")
-        config = ["--config", str(folder / "listener.toml"), "--store", f"sqlite:///{database}"]
+        store = database if isinstance(database, str) else f"sqlite:///{database}"
+        config = ["--config", str(folder / "listener.toml"), "--store", store]
         self.process = subprocess.Popen(
             [sys.executable, "-m", "listener", "run", *config, "--log-level", "debug"],
             cwd=folder,

@@ -33,6 +33,7 @@ def write_for_ever(url: str) -> None:
 
 
 def main(url: str) -> None:
+    open_store(url).close()  # the driver is loaded once, not in every fork
     for _ in sys.stdin:
         pid = os.fork()
         if pid == 0:
