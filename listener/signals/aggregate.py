@@ -1,13 +1,13 @@
 """Mentions -> points: how many authors, in expectation, report trouble with a service from a region in a bin.
 
 An author counts once within the lookback (the largest chatter x region weight; a later, surer post adds only the
-difference), a text that many send counts once plus a logarithmic bonus, a repost not at all. Every exclusion is kept
-with its reason. The result is a function of the mentions alone, not of the order they came in.
+difference), as one person over all regions; what one more voice is worth beside the others, `voices` says; a repost and a
+post that was taken back count not at all. Every exclusion is kept with its reason. The result is a function of the
+mentions alone, not of the order they came in.
 """
 
 from __future__ import annotations
 
-import math
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -15,6 +15,7 @@ from datetime import datetime, timedelta
 
 from listener.signals import bins as grid
 from listener.signals.bins import BIN
+from listener.signals.voices import Voices
 from listener.types import CHATTER, CORROBORATING, Mention, Point, PostKind, SeriesKey
 
 RECOVERED = 4  # index of "recovered" in LABELS
@@ -78,59 +79,78 @@ class _Tally:
         self.lookback = lookback
         self.lateness = lateness
         self.floor = floor
-        self.said: dict[tuple[str, str], dict[datetime, float]] = defaultdict(dict)  # author, region -> bin -> most
-        self.copies: dict[str, list[datetime]] = defaultdict(list)
+        self.said: dict[str, dict[tuple[str, datetime], float]] = defaultdict(dict)  # author -> region, bin -> most
+        self.voices = Voices(lookback)
 
     def add_up(self, mentions: Sequence[Mention]) -> dict[tuple[str, datetime], _Cell]:
         cells: dict[tuple[str, datetime], _Cell] = defaultdict(_Cell)
         for mention in mentions:
             bin_at = grid.floor(mention.at)
             share, why = self._share(mention, bin_at)
+            most = self._said(mention, bin_at) if share else {}
             for weight in mention.regions:
                 if weight.weight <= 0:
                     continue
                 cell = cells[weight.region, bin_at]
                 cell.posts += 1
                 cell.recovered += weight.weight * mention.score.probabilities[RECOVERED]
-                reason = why or self._count(cell, mention, bin_at, weight.region, share * weight.weight)
-                if reason:
+                new = not share or self._count(cell, mention, weight.region, share * weight.weight, most)
+                if reason := why or ("" if new else "same_author"):
                     cell.excluded[reason] += 1
+            if share:
+                self._note(mention, bin_at, share)
         return cells
 
     def _share(self, mention: Mention, bin_at: datetime) -> tuple[float, str]:
-        """What the mention is worth before regions, or why nothing."""
-        if mention.post.tier in CORROBORATING:
+        """What the mention is worth before regions, and why nothing or less than others."""
+        post = mention.post
+        if post.tier in CORROBORATING:
             return 0.0, "corroborates"
-        if mention.post.kind is PostKind.REPOST:
+        if post.kind is PostKind.REPOST:
             return 0.0, "repost"
-        if mention.post.received_at - mention.at > self.lateness:
+        if not post.text and not post.author:
+            return 0.0, "taken_back"  # nobody can tell any more whether one author wrote it all
+        if post.received_at - mention.at > self.lateness:
             return 0.0, "late"  # its minute has long been judged, and what is judged must not change
         if mention.score.chatter < self.floor:
             return 0.0, "below_floor"
-        if not mention.cluster:
-            return mention.score.chatter, ""
-        copies = self.copies[mention.cluster]
-        copies[:] = [at for at in copies if at >= bin_at - self.lookback]
-        copies.append(bin_at)
-        nth = len(copies)
-        return mention.score.chatter * (1.0 if nth == 1 else math.log(nth / (nth - 1))), ""
+        worth, why = self.voices.worth(mention, post.author or post.id, bin_at)
+        return mention.score.chatter * worth, why
 
-    def _count(self, cell: _Cell, mention: Mention, bin_at: datetime, region: str, value: float) -> str:
+    def _said(self, mention: Mention, bin_at: datetime) -> dict[str, float]:
+        """The most its author said of each region within the lookback."""
+        said = self.said[mention.post.author or mention.post.id]
+        most: dict[str, float] = {}
+        if said:
+            since = bin_at - self.lookback
+            for old in [heard for heard in said if heard[1] < since]:
+                del said[old]
+            for (region, _), value in said.items():
+                most[region] = max(value, most.get(region, 0.0))
+        return most
+
+    def _note(self, mention: Mention, bin_at: datetime, share: float) -> None:
+        said = self.said[mention.post.author or mention.post.id]
+        for weight in mention.regions:
+            if weight.weight > 0:
+                heard = weight.region, bin_at
+                said[heard] = max(share * weight.weight, said.get(heard, 0.0))
+
+    def _count(self, cell: _Cell, mention: Mention, region: str, value: float, most: dict[str, float]) -> bool:
+        """Add what the author has not said before, and note it in `most`; False when that is nothing."""
+        here = most.get(region, 0.0)
+        added = min(value - here, 1.0 - sum(most.values())) if most else value
+        most[region] = max(value, here)
         author = mention.post.author or mention.post.id
-        said = self.said[author, region]
-        for old in [at for at in said if at < bin_at - self.lookback]:
-            del said[old]
-        added = value - max(said.values(), default=0.0)
-        said[bin_at] = max(value, said.get(bin_at, 0.0))
         if added <= 0:
-            return "same_author"
+            return False
         cell.observed += added
         cell.authors.add(author)
         if mention.score.label in CHATTER:
             cell.labels[mention.score.label] += added  # type: ignore[assignment] # Counter holds floats well
         if mention.score.symptom:
             cell.labels[f"symptom:{mention.score.symptom}"] += added  # type: ignore[assignment]
-        return "copy" if mention.cluster and len(self.copies[mention.cluster]) > 1 else ""
+        return True
 
 
 def _point(key: SeriesKey, bin_at: datetime, cell: _Cell) -> Point:

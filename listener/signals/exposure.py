@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 
 import numpy as np
@@ -36,6 +36,15 @@ def exposure(
         parts = [of.get(region, 0.0) / total * up[source] for source, of in shares.items()] if total > 0 else []
         heard_of[region] = np.clip(np.sum(parts, axis=0), 0.0, 1.0) if parts else np.zeros(length)
     return heard_of
+
+
+def volumes(places: Iterable[tuple[str, str]], regions: Collection[str]) -> dict[str, dict[str, float]]:
+    """What sources usually bring before anything was counted, from their names and regions.
+
+    A national source speaks for its region; a global stream (its region is empty) for all of them and as loudly as ten
+    national ones.
+    """
+    return {name: {region: 1.0} if region else dict.fromkeys(regions, 10.0) for name, region in places}
 
 
 def shares_of(volumes: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, float]]:

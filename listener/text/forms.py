@@ -73,6 +73,11 @@ class Bundle:
             reach=max((p.run for p in partly), default=0) + GAP + 1,
         )
 
+    def entries(self) -> set[int]:
+        """What the patterns stand for that do not only except something."""
+        whole = {entry for entry, _, excepts in self.whole if not excepts}
+        return whole | {pattern.entry for pattern in self.partly if not pattern.excepts}
+
     def may_fit(self, words: list[str], i: int) -> bool:
         """A quick no: dozens of patterns may share a literal, and hardly ever fits one."""
         if not self.beside:

@@ -9,12 +9,11 @@ from __future__ import annotations
 import re
 import unicodedata
 from dataclasses import dataclass
-from hashlib import blake2b
 
 MAX_CHARACTERS = 4000  # a post is short; the rest of a longer text is left unread
 
-_URL = re.compile(r"(?:https?://|www\.)\S+|<url>", re.IGNORECASE)
-_HANDLE = re.compile(r"(?<!\w)@[\w.:-]+(?:@[\w.-]+)?")
+URL = re.compile(r"(?:https?://|www\.)\S+|<url>", re.IGNORECASE)
+HANDLE = re.compile(r"(?<!\w)@[\w.:-]+(?:@[\w.-]+)?")
 _RUN = re.compile(r"(\w)\1{2,}")
 _TWICE = re.compile(r"([a-z])\1+")
 _LEET = re.compile(r"(?<=[a-z])[34680](?=[a-z])|(?<=[a-z])[46](?![0-9])|(?<![a-z0-9])[468](?=[a-z]{2})")
@@ -43,7 +42,7 @@ _SOUNDS = {
 }  # fmt: skip
 
 
-def _sound(char: str) -> str:
+def sound(char: str) -> str:
     """The skeleton of one character: letters and digits as plain Latin, marks as nothing, the rest as a space."""
     low = char.lower()
     if low in _SOUNDS:
@@ -68,8 +67,8 @@ class _Table(dict[int, str]):
     """A `str.translate` table that works out a character when it first meets it."""
 
     def __missing__(self, code: int) -> str:
-        sound = self[code] = _sound(chr(code))
-        return sound
+        made = self[code] = sound(chr(code))
+        return made
 
 
 class _Visible(dict[int, int | None]):
@@ -109,9 +108,9 @@ def clean(text: str) -> str:
     if not text.isprintable():
         text = text.translate(_VISIBLE)
     if "/" in text or "<" in text or ("." in text and "www." in text.lower()):
-        text = _URL.sub("<url>", text)
+        text = URL.sub("<url>", text)
     if "@" in text:
-        text = _HANDLE.sub("@user", text)
+        text = HANDLE.sub("@user", text)
     if _RUN.search(text):
         text = _RUN.sub(r"\1\1", text)
     return " ".join(text.split())
@@ -172,17 +171,3 @@ def _repaired(found: re.Match[str]) -> str:
         return word
     plain = word.translate(_LOOKALIKE)
     return word if _CYRILLIC.search(plain) else plain
-
-
-def cluster_of(folded: str) -> str:
-    """A key that copies of a text share: its words without digits, order and repeats aside; empty for a short text.
-
-    Many people write the same four words without copying anyone, so only longer texts can be copies.
-
-    >>> cluster_of("instagram coktu mu acaba bir tek bende mi 3") == cluster_of("bir tek bende mi instagram coktu mu acaba")
-    True
-    >>> cluster_of("instagram coktu")
-    ''
-    """
-    words = sorted({word for word in folded.split() if len(word) > 1 and not word.isdigit()})
-    return blake2b(" ".join(words).encode(), digest_size=8).hexdigest() if len(words) > 5 else ""

@@ -7,7 +7,7 @@ the rest of the form compared.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from ahocorasick_rs import AhoCorasick, Implementation
@@ -64,8 +64,27 @@ class Matcher:
                 for form in forms:
                     pattern = pattern_of(compile_form(form), number, excepts=excepts)
                     by_literal.setdefault(pattern.literal, []).append(pattern)
+        self._fixed = list(by_literal)
+        self._number = {literal: n for n, literal in enumerate(self._fixed)}
         self._patterns = [Bundle.of(found) for found in by_literal.values()]
-        self._automaton = AhoCorasick(list(by_literal), implementation=Implementation.ContiguousNFA)
+        self._automaton = AhoCorasick(self._fixed, implementation=Implementation.ContiguousNFA)
+
+    def literals(self, kinds: Collection[str]) -> list[str]:
+        """The fixed parts of forms, of which one stands in every skeleton where something of these kinds is found.
+
+        A name that needs trouble beside it, or is misspelt, is found only where the fixed part of a trouble stands too.
+        """
+        wanted = {n for n, kind in enumerate(self._kinds) if kind in kinds and not self._needs_trouble[n]}
+        fixed = zip(self._fixed, self._patterns, strict=True)
+        return [literal for literal, bundle in fixed if not wanted.isdisjoint(bundle.entries())]
+
+    def may_stand(self, literal: str, words: list[str], i: int) -> bool:
+        """Whether a form with this fixed part stands where the part stands, its first word being `words[i]`."""
+        bundle = self._patterns[self._number[literal]]
+        if any(not excepts for _, _, excepts in bundle.whole):
+            return True
+        found = bundle.may_fit(words, i)
+        return found and any(span_of(one, words, i)[1] >= 0 for one in bundle.partly if not one.excepts)
 
     def find(self, text: str) -> list[Match]:
         """All matches in a skeleton, in order of place. The longest form of an entry at a place wins."""
