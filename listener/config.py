@@ -29,7 +29,10 @@ class Paths:
         "", "folder with languages/, services/, regions/ ...; empty = the one that came with the program"
     )
     model: str = option("", "folder of the classifier's model; empty = the one that came with the program")
-    store: str = option("", "store URL, sqlite:///PATH; empty = listener.db in the user's data directory")
+    store: str = option(
+        "",
+        "store URL, sqlite:///PATH or postgresql://USER@HOST/DATABASE; empty = listener.db in the user's data directory",
+    )
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,14 @@ class Web:
     host: str = option("127.0.0.1", "address to listen on")
     port: int = option(8080, "port to listen on")
     url: str = option("", "where others reach the dashboard, such as https://outages.example.org; messages link there")
+    token: Secret = option(
+        Secret(""), 'asks everybody for it, at any address but loopback a must: {env = "NAME"} or {file = "PATH"}'
+    )
+    open: bool = option(False, "at other addresses than loopback: ask nobody for a token, something before us does")
+    a_minute: int = option(600, "requests a minute that one client may make; 0 = any number")
+    label: bool = option(False, "serve /label, where posts are labelled: on loopback, or to who knows label_token")
+    label_token: Secret = option(Secret(""), 'lets labellers in from elsewhere: {env = "NAME"} or {file = "PATH"}')
+    label_file: str = option("", "where their answers are kept; empty = labels.jsonl in the user's data directory")
 
 
 @dataclass(frozen=True)
@@ -68,6 +79,20 @@ class Privacy:
 class Http:
     contact: str = option("", "URL or address named in the User-Agent, so that a site can reach you")
     allow_private: bool = option(False, "let sources reach loopback and private addresses (for tests and intranets)")
+
+
+@dataclass(frozen=True)
+class Bus:
+    url: str = option(
+        "", "nats://HOST:4222 (several with commas), for `listener run --roles`; empty = one process does it all"
+    )
+    stream: str = option("listener", "name of the stream; two installations on one server need two")
+    replicas: int = option(1, "servers that keep a copy of each batch; 3 for a cluster")
+    most: int = option(1000, "batches the bus keeps; when it is full the sources are held back")
+    redeliver_after: timedelta = option(
+        timedelta(seconds=10), "a batch whose worker is silent this long goes to another"
+    )
+    credentials: str = option("", "NATS credentials file (.creds); empty = none, or user and password in the URL")
 
 
 @dataclass(frozen=True)
@@ -88,6 +113,7 @@ class Config:
     web: Web = field(default_factory=Web)
     privacy: Privacy = field(default_factory=Privacy)
     http: Http = field(default_factory=Http)
+    bus: Bus = field(default_factory=Bus)
     default_sources: bool = option(True, "use the sources of data/sources besides those named here")
     sources: tuple[Table, ...] = ()
     channels: tuple[Table, ...] = ()
@@ -95,6 +121,9 @@ class Config:
 
     def store_url(self) -> str:
         return self.paths.store or f"sqlite:///{platformdirs.user_data_path('listener') / 'listener.db'}"
+
+    def labels_path(self) -> Path:
+        return Path(self.web.label_file or platformdirs.user_data_path("listener") / "labels.jsonl")
 
 
 def load(path: Path | None = None, environ: Mapping[str, str] | None = None) -> Config:
@@ -116,6 +145,9 @@ def load(path: Path | None = None, environ: Mapping[str, str] | None = None) -> 
             raise ConfigError(f"{path}: {error}") from error
     where = str(path or "config")
     tables = {kind: tuple(_named(table.pop(kind, []), kind, where, environ)) for kind in ("source", "channel")}
+    if isinstance(web := table.get("web"), dict):
+        for key in web.keys() & {"token", "label_token"}:
+            web[key] = _secret(web[key], f"{where}: web: {key}", environ)
     _override(table, environ)
     config = convert(table, Config, where)
     return Config(
@@ -165,7 +197,7 @@ def _secret(value: Any, where: str, environ: Mapping[str, str]) -> Any:
 
 def _override(table: dict[str, Any], environ: Mapping[str, str]) -> None:
     sections = {f.name: f.default_factory for f in fields(Config)}
-    for name in ("paths", "signal", "detector", "web", "privacy", "http"):
+    for name in ("paths", "signal", "detector", "web", "privacy", "http", "bus"):
         for key in fields(sections[name]()):  # type: ignore[operator]
             variable = f"LISTENER_{name}_{key.name}".upper()
             value = environ.get(variable)
@@ -178,7 +210,7 @@ def _override(table: dict[str, Any], environ: Mapping[str, str]) -> None:
                 section = table.setdefault(name, {})
                 if not isinstance(section, dict):
                     raise ConfigError(f"{name}: expected a table")
-                section[key.name] = _parsed(value)
+                section[key.name] = Secret(value) if isinstance(key.default, Secret) else _parsed(value)
 
 
 def _parsed(value: str) -> Any:

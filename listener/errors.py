@@ -25,6 +25,14 @@ class StoreError(ListenerError):
     """The store can't be opened, is held by another daemon, or is corrupt; nothing was written."""
 
 
+class StoreAway(StoreError):  # noqa: N818 - it says what is, and passes
+    """The store can't be written or reached now (server away, disk full, locked): nothing was written; try it again."""
+
+
+class BusError(ListenerError):
+    """The bus between roles does not answer, or refuses what it is asked."""
+
+
 class SourceError(ListenerError):
     """A source did not answer as its protocol says; the reason ends up in its health, never in a crash.
 

@@ -24,7 +24,7 @@ from listener.errors import ConfigError
 
 T = TypeVar("T")
 
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|w)")
+_DURATION = re.compile(r"(\d++(?:\.\d++)?)\s*+(ms|s|m|h|d|w)")
 _SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
 
@@ -70,9 +70,9 @@ def duration(text: str) -> timedelta:
     >>> duration("1h30m")
     datetime.timedelta(seconds=5400)
     """
-    parts = _DURATION.findall(text)
+    parts = _DURATION.findall(text) if len(text) <= 100 else []
     if not parts or _DURATION.sub("", text).strip():
-        raise ValueError(f"{text!r} is not a length of time; write 90s, 10m, 1h30m or 30d")
+        raise ValueError(f"{text[:100]!r} is not a length of time; write 90s, 10m, 1h30m or 30d")
     return timedelta(seconds=sum(float(number) * _SECONDS[unit] for number, unit in parts))
 
 

@@ -12,11 +12,13 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from listener import causes, incidents, kinds
 from listener.catalog import Catalog
@@ -25,9 +27,12 @@ from listener.classify.gate import FOUND, is_found
 from listener.classify.service import services_of
 from listener.config import Config
 from listener.regions.attribute import Attributor
+from listener.screen import MAY_PASS, NO_MATCH, Screen
 from listener.signals.aggregate import aggregate
+from listener.suspicion import suspicions
+from listener.text.copies import cluster_of
 from listener.text.language import Identifier
-from listener.text.normalize import Normalized, cluster_of, normalize, skeleton
+from listener.text.normalize import Normalized, normalize, skeleton
 from listener.text.phrases import Matcher, matcher_of
 from listener.types import (
     LABELS,
@@ -76,6 +81,18 @@ class Pipeline:
             detector_options=kinds.convert(config.detector.options, detector.Options, "detector.options"),
             config=config,
         )
+
+    @cached_property
+    def screen(self) -> Screen:
+        """What sees in raw text that a post can't pass the gate."""
+        return Screen(self.matcher, self.classifier.gate)
+
+    def silent(self, posts: Sequence[Post]) -> NDArray[np.uint8]:
+        """What `screen` says of posts, 0 being worth judging; also of those whose source says what they mean."""
+        texts = [post.text.replace("\n", " ").encode("utf-8", "ignore") for post in posts]
+        verdicts = self.screen(texts)
+        verdicts[[n for n, p in enumerate(posts) if (p.services or p.stated) and verdicts[n] == NO_MATCH]] = MAY_PASS
+        return verdicts
 
     def understand(
         self, posts: Sequence[Post], habits: Mapping[str, Mapping[str, float]] | None = None
@@ -155,8 +172,9 @@ class Pipeline:
     def explain(
         self, incident: Incident, mentions: Sequence[Mention], others: Sequence[Incident]
     ) -> tuple[dict[str, float], tuple[str, ...]]:
-        """What kind of trouble an incident looks like, and why."""
-        return causes.causes(incident, mentions, others, self.catalog)
+        """What kind of trouble an incident looks like, and why; first of all what makes it look like noise."""
+        cause, evidence = causes.causes(incident, mentions, others, self.catalog)
+        return cause, (*suspicions(incident, mentions, self.config.signal.chatter_floor), *evidence)
 
 
 def stated(label: str) -> Score | None:

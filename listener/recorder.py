@@ -8,66 +8,49 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import numpy as np
 
+from listener.batches import Batch, Taken, Understood, counted
+from listener.classify.classifier import Classifier
+from listener.drifting import Drifting
+from listener.habits import Habits, habits_of
 from listener.pipeline import Pipeline
-from listener.regions.history import habit
 from listener.signals import bins
 from listener.signals.aggregate import affected
 from listener.signals.baseline import Baselines
 from listener.signals.expected import expected_hours
 from listener.signals.exposure import Shares, exposure
 from listener.signals.panel import panel
-from listener.store import Store
+from listener.store import Store, Writer
+from listener.text.language import Identifier
 from listener.types import (
     Delete,
-    Dropped,
+    Drift,
     Floats,
-    Hearing,
     Incident,
     IncidentState,
     Mention,
     Panel,
     Point,
     Post,
-    SourceHealth,
     Transition,
 )
+
+__all__ = ["Batch", "Recorder", "Taken", "Understood"]
 
 WINDOW = timedelta(hours=36)  # what detectors look back on: a gap, and the echo of a day before
 STIRRED = timedelta(minutes=15)  # how long one complaint keeps a service watched; without a new one no score grows
 HOUR = timedelta(hours=1)
 SETTLES = timedelta(minutes=10)  # after this a minute's hearing is final
 EXPLAIN_EVERY = timedelta(minutes=5)  # how often the cause of an ongoing incident is worked out again
-EARLIER = 50  # of an author's earlier posts that are asked where they came from
 WATCHED = "watched"  # the mark that holds the last minute watched
 HEARING_NOW = "hearing_now"  # the mark that holds, by region, the share of the usual that is heard (JSON)
 HEARD_FROM = "heard_from"  # the mark that holds the first minute of an archive
-
-
-@dataclass
-class Batch:
-    """What came in since the last batch, in order, with the cursor of each source after its last item."""
-
-    items: list[Post | Delete] = field(default_factory=list)
-    cursors: dict[str, str] = field(default_factory=dict)
-    hearing: list[Hearing] = field(default_factory=list)
-    health: list[SourceHealth] = field(default_factory=list)
-    dropped: list[tuple[str, str]] = field(default_factory=list)  # source, reason: lost before it was a post
-
-
-@dataclass(frozen=True)
-class Taken:
-    """What became of a batch."""
-
-    mentions: list[Mention]  # new or edited
-    dropped: Counter[str]
-    erased: int
 
 
 class Recorder:
@@ -84,26 +67,57 @@ class Recorder:
         self._expected: set[str] = set()  # services whose usual hours were kept by this process
         self._heard: tuple[datetime, datetime, dict[str, Floats]] | None = None  # exposure of the last window
         self._baselines = Baselines(pipeline.catalog, self._hourly)
+        self._drifting = Drifting(store)
+
+    def adopt(self, classifier: Classifier, identifier: Identifier) -> None:
+        """Judge with another model from now on; the rest of the pipeline stays."""
+        self.pipeline = replace(self.pipeline, classifier=classifier, identifier=identifier)
+
+    def drift(self, now: datetime) -> tuple[tuple[Drift, ...], bool]:
+        """How the sources drift, and whether that was found just now: once a day."""
+        return self._drifting.judged(now, self.pipeline.classifier.digest)
 
     def watched(self) -> datetime | None:
         """The last minute that was watched, also before this process."""
         mark = self.store.mark(WATCHED)
         return datetime.fromisoformat(mark) if mark else None
 
+    def heard_from(self) -> datetime | None:
+        """The first minute anything was heard in."""
+        mark = self.store.mark(HEARD_FROM)
+        return datetime.fromisoformat(mark) if mark else None
+
     def take(self, batch: Batch) -> Taken:
         """Understand and measure a batch, and store all of it with its cursors: data first, cursor second, at once."""
+        return self.keep(self.understood(batch))
+
+    def understood(self, batch: Batch, habits: Habits | None = None) -> Understood:
+        """A batch with an answer to each of its posts. Only reads, so any thread may do it, and many at once."""
         posts = [item for item in batch.items if isinstance(item, Post)]
+        if habits is None:
+            habits = self.habits(posts)
+        return Understood(batch, posts, self.pipeline.understand(posts, habits), habits)
+
+    def habits(self, posts: Sequence[Post]) -> Habits:
+        """Where authors wrote from before, by post id, as the store knows it now."""
+        return habits_of(posts, self.store, self.pipeline)
+
+    def brought_up(self, was: Understood) -> Understood:
+        """The same answers, as they are when everything before the batch is stored: authors may have written meanwhile."""
+        asked = [post for post, a in zip(was.posts, was.answers, strict=True) if isinstance(a, Mention)]
+        habits = self.habits(asked)
+        moved = [post for post in asked if habits.get(post.id) != was.habits.get(post.id)]
+        if not moved:
+            return was
+        anew = dict(zip([post.id for post in moved], self.pipeline.understand(moved, habits), strict=True))
+        answers = [anew.get(post.id, answer) for post, answer in zip(was.posts, was.answers, strict=True)]
+        return replace(was, answers=answers, habits=habits)
+
+    def keep(self, understood: Understood, settle: Callable[[Writer, Sequence[Point]], None] | None = None) -> Taken:
+        """Measure and store what was understood in one transaction, in which `settle` has the last word: it may refuse."""
+        batch, posts, answers = understood.batch, understood.posts, understood.answers
         deletes = [item for item in batch.items if isinstance(item, Delete)]
-        answers = self.pipeline.understand(posts, self._habits(posts))
-        dropped = Counter(reason for _, reason in batch.dropped)
-        by_source: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
-        for post, answer in zip(posts, answers, strict=True):
-            if isinstance(answer, Dropped):
-                dropped[answer.reason] += 1
-                by_source[post.source, f"{post.received_at:%Y-%m-%d}"][answer.reason] += 1
-        day = f"{batch.hearing[0].at:%Y-%m-%d}" if batch.hearing else ""
-        for source, reason in batch.dropped:
-            by_source[source, day][reason] += 1
+        dropped, by_source = counted(understood)
         with self.store.transaction() as tx:
             wanted = [self._wanted(answer) for answer in answers if isinstance(answer, Mention)]
             before = tx.mentions_of([mention.post.id for mention in wanted])  # an edit may leave a bin or a service
@@ -119,29 +133,11 @@ class Recorder:
                 tx.set_cursor(source, cursor)
             if posts and self.store.mark(HEARD_FROM) is None:
                 tx.set_mark(HEARD_FROM, bins.floor(posts[0].received_at).isoformat())
+            if settle is not None:
+                settle(tx, points)
+            tx.add_tallies(self._drifting.tallies(understood, mentions, self.pipeline))  # not of a batch that is refused
         self._remember(points)
         return Taken(mentions, dropped, len(erased))
-
-    def _habits(self, posts: Sequence[Post]) -> dict[str, Mapping[str, float]]:
-        """Where authors wrote from before, by post id.
-
-        Only posts that are older than the allowed lateness speak, for these have all arrived: order of arrival changes nothing.
-        """
-        config = self.pipeline.config
-        authors = sorted({post.author for post in posts if post.author})
-        if not authors:
-            return {}
-        times = [post.event_at for post in posts]
-        since, until = min(times) - config.privacy.retention, max(times) - config.signal.lateness
-        told = self.store.told_of(authors, since, until)
-        weights = self.pipeline.attributor.weights
-        made = {}
-        for post in posts:
-            first, last = post.event_at - config.privacy.retention, post.event_at - config.signal.lateness
-            earlier = [regions for at, regions in told.get(post.author, ()) if first <= at < last]
-            if earlier and (odds := habit(earlier[-EARLIER:], weights)):
-                made[post.id] = odds
-        return made
 
     def tick(self, now: datetime) -> list[Transition]:
         """Watch the minute that ends at `now` (a bin start): panels in, transitions stored before they are given back."""
@@ -163,6 +159,20 @@ class Recorder:
             tx.put_incidents(updated)
             tx.set_mark(WATCHED, now.isoformat())
         return transitions
+
+    def begin_anew(self) -> None:
+        """Forget what is kept in memory of the store: others may have written to it."""
+        self._recent_from = self._heard = None
+
+    def others_stored(self, since: datetime) -> None:
+        """Points from then on were changed by somebody else: they are read again."""
+        if self._recent_from is None:
+            return
+        since = max(since, self._recent_from)
+        for points in self._recent.values():
+            for key in [key for key in points if key[1] >= since]:
+                del points[key]
+        self._remember(self.store.points(since=since))
 
     def _expect(self, now: datetime) -> None:
         """Keep what was usual, for people who look later, and how well each region is heard now.

@@ -79,6 +79,12 @@ class Roster:
         self._changed.add(name)
         return lag
 
+    def passed_by(self, name: str, posts: int) -> None:
+        """A source brought posts that nobody looked at closely."""
+        health = self.health[name]
+        self.health[name] = replace(health, posts=health.posts + posts)
+        self._changed.add(name)
+
     def is_up(self, name: str, minute: datetime) -> bool:
         """A polling source is heard between two polls as long as the last one went well."""
         health = self.health[name]

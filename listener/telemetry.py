@@ -7,9 +7,14 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Iterable, Mapping, MutableMapping
+from datetime import datetime
+from typing import Any
 
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from listener.types import Drift, Mention
 
 LEVELS = ("debug", "info", "warning", "error")
 
@@ -19,13 +24,20 @@ def configure(level: str = "info", *, as_json: bool = False, colour: bool = Fals
     renderer = (
         structlog.processors.JSONRenderer(ensure_ascii=False)
         if as_json
-        else structlog.dev.ConsoleRenderer(colors=colour, sort_keys=False)
+        else structlog.dev.ConsoleRenderer(
+            colors=colour,
+            sort_keys=False,
+            exception_formatter=structlog.dev.plain_traceback,  # the other one shows variables, which hold texts
+        )
     )
+    told = [structlog.processors.format_exc_info] if as_json else []
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
+            _one_line,
+            *told,
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
@@ -34,6 +46,15 @@ def configure(level: str = "info", *, as_json: bool = False, colour: bool = Fals
     )
     logging.getLogger("httpx").setLevel(logging.WARNING)
     logging.getLogger("apprise").setLevel(logging.CRITICAL + 1)  # it writes URLs down, which hold secrets
+
+
+def _one_line(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """What strangers say, such as a server in its refusal, neither begins a line nor moves the cursor."""
+    for key, value in event.items():
+        if isinstance(value, str) and not value.isprintable():
+            shown = (c if c.isprintable() else c.encode("unicode_escape").decode() for c in value)
+            event[key] = "".join(shown)
+    return event
 
 
 def log(name: str) -> structlog.stdlib.BoundLogger:
@@ -98,8 +119,59 @@ class Metrics:
             ["source"],
             registry=registry,
         )
+        self._about_model()
+        self.dead_letters = Counter(
+            f"{name}_dead_letters", "Posts, or whole batches, that nobody could work on", ["reason"], registry=registry
+        )
+        self.leads = Gauge(f"{name}_leads", "1 in the process that does what only one may", ["role"], registry=registry)
+        self.unconfirmed = Gauge(
+            f"{name}_bus_unconfirmed_batches", "Batches published that are not stored yet", registry=registry
+        )
         build = Gauge(f"{name}_build_info", "The running version", ["version"], registry=registry)
         build.labels(version).set(1)
+
+    def _about_model(self) -> None:
+        """Which model judges, and how well it still knows what comes."""
+        name, registry = "listener", self.registry
+        self._model = Gauge(f"{name}_model_info", "The model in force", ["digest"], registry=registry)
+        self._model_since = Gauge(
+            f"{name}_model_since_timestamp_seconds", "When the model in force was taken over", registry=registry
+        )
+        self._model_refused = Gauge(
+            f"{name}_model_refused",
+            "1 while the model in the folder is refused and the old one goes on",
+            registry=registry,
+        )
+        self._drift = Gauge(
+            f"{name}_drift_ratio",
+            "How far a source's posts are from its weeks before; from 1 labels are wanted",
+            ["source", "measure"],
+            registry=registry,
+        )
+        self._labels_wanted = Gauge(
+            f"{name}_labels_wanted_sources", "Sources whose posts drifted from what the model knows", registry=registry
+        )
+
+    def model_in_force(self, digest: str, since: datetime, *, refused: bool) -> None:
+        """Which model judges from now on, and whether another one was refused."""
+        self._model.clear()
+        self._model.labels(digest).set(1)
+        self._model_since.set(since.timestamp())
+        self._model_refused.set(refused)
+
+    def took(self, mentions: Iterable[Mention], dropped: Mapping[str, int]) -> None:
+        """A batch was stored."""
+        for mention in mentions:
+            self.mentions.labels(mention.language.code, mention.score.label).inc()
+        for reason, count in dropped.items():
+            self.posts_dropped.labels(reason).inc(count)
+
+    def drifts(self, found: Iterable[Drift]) -> None:
+        """How far each source has drifted, as far as there is enough to tell."""
+        self._drift.clear()
+        for one in found:
+            self._drift.labels(one.source, one.measure).set(one.strength)
+        self._labels_wanted.set(len({one.source for one in found if one.wanted}))
 
     def render(self) -> bytes:
         """The exposition text of `/metrics`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from datetime import timedelta
 from itertools import pairwise
@@ -10,6 +11,8 @@ import pytest
 
 from listener.signals import bins
 from listener.signals.aggregate import affected, aggregate
+from listener.text.copies import cluster_of
+from listener.text.normalize import normalize
 from listener.types import Mention, Point, PostKind, Tier
 from tests.builders import at, mention
 
@@ -22,6 +25,10 @@ def points(mentions: list[Mention]) -> list[Point]:
 
 def observed(mentions: list[Mention], region: str = "TR") -> float:
     return sum(p.observed for p in points(mentions) if p.key.region == region)
+
+
+def key(text: str) -> str:
+    return cluster_of(normalize(text).skeleton)
 
 
 def test_observed_is_chatter_times_weight_summed_over_authors() -> None:
@@ -57,9 +64,71 @@ def test_an_author_counts_again_after_the_lookback() -> None:
     assert observed(said) == pytest.approx(2.7)
 
 
-def test_a_copied_text_grows_with_the_logarithm_of_its_copies() -> None:
-    said = [mention(id=f"t:{i}", author=f"a{i}", weight=1.0, chatter=1.0, cluster="same") for i in range(300)]
-    assert 5 < observed(said) < 7.5
+@pytest.mark.parametrize("copies", [300, 3000])
+def test_a_copied_text_counts_as_less_than_three_people_however_often_it_is_sent(copies: int) -> None:
+    said = [mention(id=f"t:{i}", author=f"a{i}", weight=1.0, chatter=1.0, cluster="same") for i in range(copies)]
+    assert observed(said) == pytest.approx(1 + 0.25 * math.log(copies), abs=0.01)
+    assert observed(said) < 3.01
+    assert sum(dict(p.excluded)["copy"] for p in points(said)) == copies - 1
+
+
+def test_copies_with_small_changes_are_copies() -> None:
+    text = "instagram bu sabah yine çöktü giremiyorum kimse mesaj atamıyor artık bıktım {} {}"
+    words = ["evet", "hayır", "belki", "dün", "yarın", "hep", "bazen", "asla", "acaba", "neden"]
+    said = [
+        mention(
+            id=f"t:{i}",
+            author=f"a{i}",
+            weight=1.0,
+            chatter=1.0,
+            cluster=key(text.format(words[i % 10], words[i // 10])),
+        )
+        for i in range(100)
+    ]
+    assert observed(said) < 4
+
+
+def test_the_same_few_words_count_in_full_while_others_use_their_own() -> None:
+    same = [
+        mention(id=f"t:{i}", author=f"a{i}", minutes=i / 10, weight=1.0, chatter=1.0, cluster="~x") for i in range(50)
+    ]
+    own = [mention(id=f"o:{i}", author=f"o{i}", minutes=i / 10, weight=1.0, chatter=1.0) for i in range(50)]
+    assert observed([*same, *own]) > 95
+    alone = observed(same)
+    assert 15 < alone < 17, "fifty people who write nothing but these words are a crowd of sixteen"
+    assert {name for p in points(same) for name, _ in p.excluded} == {"same_words"}
+
+
+def test_replies_and_quotes_count_in_full_while_others_write_by_themselves() -> None:
+    talk = [
+        mention(id=f"t:{i}", author=f"a{i}", minutes=i / 10, weight=1.0, chatter=1.0, kind=PostKind.QUOTE)
+        for i in range(50)
+    ]
+    own = [mention(id=f"o:{i}", author=f"o{i}", minutes=i / 10, weight=1.0, chatter=1.0) for i in range(50)]
+    assert observed([*talk, *own]) > 95
+    assert observed(talk) < 17
+    assert {name for p in points(talk) for name, _ in p.excluded} == {"conversation"}
+
+
+def test_the_press_is_one_voice() -> None:
+    said = [mention(id=f"t:{i}", author=f"a{i}", weight=1.0, chatter=1.0, tier=Tier.PRESS) for i in range(60)]
+    assert observed(said) < 2.1
+    assert {name for p in points(said) for name, _ in p.excluded} == {"press"}
+
+
+def test_one_author_who_writes_of_every_country_is_one_person() -> None:
+    regions = ["TR", "RS", "BG", "GR", "HR", "RO", "MK"]
+    said = [mention(id=f"t:{i}", author="a", weight=0.9, region=region) for i, region in enumerate(regions)]
+    assert sum(p.observed for p in points(said)) <= 1
+
+
+def test_what_was_taken_back_does_not_count_when_its_minute_is_measured_again() -> None:
+    """Else whoever deletes a hundred posts at once would be a hundred people: erased posts have no author."""
+    said = [mention("", id=f"t:{i}", author="", weight=1.0) for i in range(100)]
+    fresh = mention(id="t:x", weight=1.0)
+    (point,) = points([*said, fresh])
+    assert point.observed == pytest.approx(0.9)
+    assert dict(point.excluded) == {"taken_back": 100}
 
 
 def test_a_post_that_arrives_too_late_is_kept_but_does_not_count() -> None:
@@ -82,7 +151,9 @@ def test_points_do_not_depend_on_the_order_or_the_batches() -> None:
             author=f"a{rng.randrange(20)}",
             minutes=rng.uniform(0, 120),
             chatter=rng.random(),
-            cluster=rng.choice(["", "", "x", "y"]),
+            cluster=rng.choice(["", "", "x y", "y", "~z"]),
+            kind=rng.choice([PostKind.POST, PostKind.POST, PostKind.REPLY]),
+            tier=rng.choice([Tier.PERSON, Tier.PERSON, Tier.PRESS]),
             region=rng.choice(["TR", "RS"]),
         )
         for i in range(200)

@@ -14,9 +14,10 @@ import numpy as np
 import pytest
 
 from listener import catalog, datafile
+from listener.classify import features
 from listener.classify.classifier import Classifier
 from listener.classify.features import masked
-from listener.classify.network import Network, softmax
+from listener.classify.linear import Linear, softmax
 from listener.classify.sensegrams import sense_grams
 from listener.classify.senses import Forms, Senses, Tables
 from listener.errors import ModelError
@@ -102,7 +103,8 @@ def test_a_post_scores_the_same_alone_and_in_company(classifier: Classifier, rea
 def test_scikit_learn_agrees(classifier: Classifier, readings: list[Reading]) -> None:
     pipeline = classifier.to_sklearn()
     matrix = pipeline.named_steps["features"].transform(readings)
-    ours = softmax(classifier.labels.logits(matrix))
+    folded = features.folded(matrix, classifier.model.parameters)
+    ours = softmax(classifier.wide.logits(matrix) + classifier.deep.logits(folded))
     assert np.abs(pipeline.predict_proba(readings) - ours).max() < 1e-5
     assert list(pipeline.predict(readings)) == [LABELS[best] for best in ours.argmax(axis=1)]
 
@@ -172,7 +174,7 @@ def test_weights_changed_on_purpose_fail_the_golden_texts(copied: Path) -> None:
         {"format": 1},
         {"labels": ["report"]},
         {"told": ["has:trouble"]},
-        {"hidden": 60_000},
+        {"parameters": {"bits": 18, "sense_bits": 60}},
         {"parameters": {"bits": 40, "shortest": 2, "longest": 5, "word_scale": 1.0}},
         {"parameters": {"bits": 16, "shortest": 2, "longest": 900, "word_scale": 1.0}},
         {"run": "something"},
@@ -233,16 +235,15 @@ def test_words_of_every_language_become_the_same_meanings() -> None:
     assert meanings("sorun", "en") == [()]
 
 
-def test_a_network_survives_being_packed() -> None:
+def test_weights_survive_being_packed() -> None:
     random = np.random.default_rng(0)
-    inward = random.normal(size=(50, 4)).astype(np.float32)
-    inward[7] = 0
-    parts = (random.normal(size=shape).astype(np.float32) for shape in (4, (4, 3), 3))
-    network = Network(inward, *parts)
-    again = Network.of(network.packed("x_"), "x_")
-    rows = np.eye(50, dtype=np.float32)
-    assert np.abs(again.logits(rows) - network.logits(rows)).max() < 0.05
-    assert (again.inward[7] == 0).all()
+    weights = random.normal(size=(50, 3)).astype(np.float32) * 10.0 ** random.integers(-4, 3, (50, 1))
+    weights[7] = 0
+    linear = Linear(weights.astype(np.float32), random.normal(size=3).astype(np.float32))
+    again = Linear.of(linear.packed("x_"), "x_")
+    largest = np.abs(linear.weights).max(axis=1, keepdims=True)
+    assert (np.abs(again.weights - linear.weights) <= largest / 200).all(), "half a step of its row at most"
+    assert (again.weights[7] == 0).all()
 
 
 def test_a_sense_without_a_name_is_refused(copied: Path) -> None:

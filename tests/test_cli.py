@@ -28,8 +28,18 @@ COMMANDS = (
     "tune",
     "top",
     "detect",
+    "forget",
+    "rotate-key",
+    "verify",
+    "backup",
+    "restore",
+    "label",
     "train",
     "evaluate",
+    "compare",
+    "card",
+    "promote",
+    "rollback",
     "options",
 )
 

@@ -64,9 +64,12 @@ def test_every_setting_is_reachable_from_the_environment(monkeypatch: pytest.Mon
     assert (made.detector.kind, made.http.allow_private) == ("ewma", True)
 
 
+SAMPLED = ("listener.api", "listener.db", "listener.plot")  # need the sample day: tests/test_api.py runs their examples
+
+
 @pytest.mark.parametrize("name", sorted(m.name for m in pkgutil.walk_packages(listener.__path__, "listener.")))
 def test_examples_in_docstrings_hold(name: str) -> None:
-    if name == "listener.__main__":
+    if name == "listener.__main__" or name in SAMPLED:
         return
     module = importlib.import_module(name)
     assert doctest.testmod(module).failed == 0

@@ -125,7 +125,7 @@ def test_posts_come_without_authors_and_narrowed(full: str) -> None:
     assert {post["at"] for post in some} == {"2026-03-02T12:10:00Z"}
 
 
-@pytest.mark.parametrize("path", ["/api/v1/posts?service=instagram&", "/api/v1/incidents?"])
+@pytest.mark.parametrize("path", ["/api/v1/posts?service=instagram&texts=true&", "/api/v1/incidents?"])
 def test_pages_follow_each_other_without_gap_or_repetition(full: str, path: str) -> None:
     whole = ask(full, f"{path}limit=1000")
     assert "x-next-page" not in whole.headers
@@ -159,8 +159,8 @@ def test_no_cell_is_a_formula(tmp_path: Path, text: str) -> None:
             tx.put_health([SourceHealth(text, "rss", reason=text)])
 
     with dashboard(tmp_path, fill) as base:
-        for path in ("posts", "sources"):
-            answer = ask(base, f"/api/v1/{path}?format=csv")
+        for path in ("posts?texts=true&", "sources?"):
+            answer = ask(base, f"/api/v1/{path}format=csv")
             assert answer.headers["content-type"] == "text/csv; charset=utf-8"
             (row,) = rows(answer.text)
             assert f"'{text}" in row.values()

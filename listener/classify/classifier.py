@@ -12,7 +12,8 @@ import numpy as np
 
 from listener.classify import explain, features, modelfile
 from listener.classify.gate import Gate, is_found
-from listener.classify.network import Network, softmax
+from listener.classify.linear import Linear, softmax
+from listener.classify.network import Network
 from listener.classify.senses import Senses
 from listener.datafile import Arrays
 from listener.errors import ModelError
@@ -28,8 +29,9 @@ class Classifier:
     """A loaded model. Build it with `load`; it never changes, so any thread may use it."""
 
     gate: Gate
-    labels: Network
-    symptoms: Network
+    wide: Linear
+    deep: Network
+    symptoms: Linear
     senses: Senses
     model: modelfile.Model
     meta: modelfile.Meta
@@ -47,14 +49,24 @@ class Classifier:
         cls, model: modelfile.Model, senses: Senses, arrays: Arrays, meta: modelfile.Meta, digest: str
     ) -> Classifier:
         gate = Gate.of(arrays["gate"], model.gate_floor, model.parameters)
-        return cls(gate, Network.of(arrays, ""), Network.of(arrays, "symptom_"), senses, model, meta, digest)
+        return cls(
+            gate,
+            Linear.of(arrays, ""),
+            Network.of(arrays, "deep_"),
+            Linear.of(arrays, "symptom_"),
+            senses,
+            model,
+            meta,
+            digest,
+        )
 
     def score(self, readings: Sequence[Reading]) -> list[Score]:
         """One score per reading, in order."""
         if not readings:
             return []
         matrix = features.matrix(readings, self.model.parameters, self.senses)
-        logits = self.labels.logits(matrix)
+        folded = features.folded(matrix, self.model.parameters)
+        logits = self.wide.logits(matrix) + self.deep.logits(folded)
         unfound = ~np.array([is_found(reading.matches) for reading in readings])
         logits[:, _CHATTER] -= (self.model.rarer + self.model.unfound * unfound)[:, None]
         probabilities = softmax(logits)
@@ -62,19 +74,19 @@ class Classifier:
         likely = np.flatnonzero(probabilities[:, _CHATTER].sum(axis=1) >= self.model.symptom_floor)
         if len(likely):
             names = ("", *self.model.symptoms)
-            best = self.symptoms.logits(matrix[likely]).argmax(axis=1)
+            best = self.symptoms.logits(folded[likely]).argmax(axis=1)
             symptoms.update((i, names[b]) for i, b in zip(likely.tolist(), best.tolist(), strict=True))
         return [Score(tuple(row), symptoms[i], self.digest) for i, row in enumerate(probabilities.tolist())]
 
     def explain(self, reading: Reading, most: int = 12) -> list[tuple[str, float]]:
         """The words, meanings and findings that moved the odds of chatter, the strongest first, in logits."""
-        return explain.moved(reading, self.labels, self.model.parameters, self.senses, _CHATTER)[:most]
+        return explain.moved(reading, self.wide, self.deep, self.model.parameters, self.senses, _CHATTER)[:most]
 
     def to_sklearn(self) -> Any:
         """The same model as a fitted scikit-learn `Pipeline` over readings, for notebooks and comparisons."""
         from listener.classify import estimator
 
-        return estimator.rebuilt(self.labels, self.model.parameters, self.senses)
+        return estimator.rebuilt(self.wide, self.deep, self.model.parameters, self.senses)
 
     def _remember(self, folder: Path) -> None:
         scores = self.score([reading_of(golden) for golden in self.meta.golden])

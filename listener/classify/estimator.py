@@ -15,6 +15,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import LabelBinarizer
 
 from listener.classify import features
+from listener.classify.linear import Linear
 from listener.classify.network import Network
 from listener.classify.ngrams import Parameters
 from listener.classify.senses import Senses
@@ -38,14 +39,24 @@ class Features(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         return True
 
 
-def rebuilt(network: Network, parameters: Parameters, senses: Senses) -> Pipeline:
-    """A fitted pipeline whose `predict_proba(readings)` is what the classifier says."""
-    columns, hidden = network.inward.shape
-    model = MLPClassifier((hidden,))
+def rebuilt(wide: Linear, deep: Network, parameters: Parameters, senses: Senses) -> Pipeline:
+    """A fitted pipeline whose `predict_proba(readings)` is what the classifier says.
+
+    The sum of both parts is one multilayer perceptron: a linear function is the difference of two rectified units.
+    """
+    columns, classes = wide.weights.shape
+    hashed = parameters.buckets + parameters.sense_buckets
+    fewer = np.arange(columns)
+    fewer = np.where(fewer < hashed, fewer >> parameters.fold_bits, fewer - hashed + (hashed >> parameters.fold_bits))
+    unit, none = np.eye(classes, dtype=np.float32), np.zeros(classes, np.float32)
+    model = MLPClassifier((len(deep.threshold) + 2 * classes,))
     model.classes_ = np.array(LABELS)
-    model.coefs_ = [network.inward, network.outward]
-    model.intercepts_ = [network.threshold, network.bias]
-    model.n_layers_, model.n_outputs_, model.n_features_in_ = 3, len(LABELS), columns
+    model.coefs_ = [
+        np.hstack([deep.inward[fewer], wide.weights, -wide.weights]),
+        np.vstack([deep.outward, unit, -unit]),
+    ]
+    model.intercepts_ = [np.concatenate([deep.threshold, none, none]), deep.bias + wide.bias]
+    model.n_layers_, model.n_outputs_, model.n_features_in_ = 3, classes, columns
     model.out_activation_ = "softmax"
     model._label_binarizer = LabelBinarizer().fit(model.classes_)
     model._label_binarizer.classes_ = model.classes_  # in our order, not the alphabet's

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from listener.classify import features
-from listener.classify.network import Network, Singles, softmax
+from listener.classify.linear import Linear, softmax
+from listener.classify.network import Network
 from listener.classify.ngrams import Parameters, grams
 from listener.classify.sensegrams import sense_grams
 from listener.classify.senses import Senses
@@ -17,22 +18,23 @@ from listener.types import Reading
 
 
 def moved(
-    reading: Reading, network: Network, parameters: Parameters, senses: Senses, chatter: NDArray[np.bool_]
+    reading: Reading, wide: Linear, deep: Network, parameters: Parameters, senses: Senses, chatter: NDArray[np.bool_]
 ) -> list[tuple[str, float]]:
     """Name and push in logits, the strongest first.
 
-    With its hidden units as they are switched for this reading the network is linear, so pushes add up.
+    With its hidden units as they are switched for this reading the network is linear too, so pushes add up.
     """
     matrix = features.matrix([reading], parameters, senses)
-    odds = softmax(network.logits(matrix))[0]
+    folded = features.folded(matrix, parameters)
+    odds = softmax(wide.logits(matrix) + deep.logits(folded))[0]
     inside, outside = odds * chatter, odds * ~chatter
     direction = (inside / max(inside.sum(), 1e-12) - outside / max(outside.sum(), 1e-12)).astype(np.float32)
-    toward: Singles = (network.outward @ direction) * (network.hidden(matrix)[0] > 0)
-    push = network.inward @ toward
+    toward = (deep.outward @ direction) * (deep.hidden(folded)[0] > 0)
+    pushes = wide.weights[matrix.indices] @ direction + deep.inward[folded.indices] @ toward
     names = dict(_named(reading, parameters, senses))
     pushed: dict[str, float] = defaultdict(float)
-    for column, value in zip(matrix.indices.tolist(), matrix.data.tolist(), strict=True):
-        pushed[names[column]] += value * float(push[column])
+    for column, push in zip(matrix.indices.tolist(), (matrix.data * pushes).tolist(), strict=True):
+        pushed[names[column]] += push
     return sorted(pushed.items(), key=lambda item: (-abs(item[1]), item[0]))
 
 

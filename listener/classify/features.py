@@ -221,6 +221,25 @@ def matrix(readings: Sequence[Reading], parameters: Parameters, senses: Senses) 
     return sparse.csr_array(made, shape=(len(readings), width(parameters)))
 
 
+def folded_width(parameters: Parameters) -> int:
+    return (parameters.buckets + parameters.sense_buckets >> parameters.fold_bits) + len(TOLD)
+
+
+def folded(matrix: Any, parameters: Parameters) -> Any:
+    """The rows of `matrix` with neighbouring buckets as one column: what a matrix of fewer bits would be."""
+    from scipy import sparse
+
+    hashed = parameters.buckets + parameters.sense_buckets
+    columns = np.where(
+        matrix.indices < hashed,
+        matrix.indices >> parameters.fold_bits,
+        matrix.indices - (hashed - (hashed >> parameters.fold_bits)),
+    )
+    return sparse.csr_array(
+        (matrix.data, columns.astype(np.int32), matrix.indptr), shape=(matrix.shape[0], folded_width(parameters))
+    )
+
+
 def _real(posts: Indices, buckets: Indices, nothing: int) -> tuple[Indices, Indices]:
     some = np.flatnonzero(buckets != nothing)
     return posts[some], buckets[some]

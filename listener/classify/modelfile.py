@@ -1,28 +1,40 @@
 """The classifier's files: `model.json`, `senses.json` and `arrays.npz`, all data; digests and golden texts in `meta.json`.
 
+Everything in them is checked before anything is built: digests, format, names, shapes, types, and that numbers are sane.
+
 How they are read safely is the business of `listener.datafile`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import numpy as np
 
-from listener.classify import gate, network
-from listener.classify.features import TOLD, width
+from listener.classify import gate, linear, network
+from listener.classify.features import TOLD, folded_width, width
 from listener.classify.ngrams import Parameters
 from listener.classify.senses import Senses, Tables
 from listener.datafile import Arrays, Shapes, bytes_of, decoded, digest_of, unpacked
 from listener.errors import ModelError
 from listener.types import LABELS, SYMPTOMS
 
-FORMAT = 2
+FORMAT = 3
 MODEL, SENSES, ARRAYS, META = "model.json", "senses.json", "arrays.npz", "meta.json"
-_BITS = range(10, 18)
+LANGUAGE, UNSEEN = "language.json", "unseen.npz"
+_BITS = range(10, 20)
 _HIDDEN = range(1, 129)
+_HUGE = 1e6  # no scale, shift or floor of a model comes near it
+_GOLDEN, _GOLDEN_TEXT = 1000, 2000  # golden texts, and characters of one
+
+
+class Written(msgspec.Struct, frozen=True):
+    """What is read first of `model.json`: a model of another format may have any other keys."""
+
+    format: int
 
 
 class Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -34,7 +46,6 @@ class Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     symptoms: tuple[str, ...]
     told: tuple[str, ...]
     hidden: int
-    symptom_hidden: int
     gate_floor: float  # the sum of word weights from which a post is judged though nothing was found in it
     rarer: float  # taken from the log odds of chatter: a stream holds less of it than the posts learnt from
     unfound: float  # taken besides where nothing was found: there even less
@@ -65,6 +76,15 @@ class Golden(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     symptom: str
 
 
+class Unseen(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What must be known of `unseen.npz` to read it: see `listener.training.unseen`."""
+
+    digest: str
+    posts: int
+    id_bytes: int
+    languages: tuple[str, ...]
+
+
 class Meta(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`meta.json`: digests of the files, where the model comes from and how good it is."""
 
@@ -78,29 +98,39 @@ class Meta(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     versions: dict[str, str]
     golden: tuple[Golden, ...]
     scores: dict[str, Any]
+    language: str = ""  # digest of `language.json`, which holds that of `language.npz`; early models lack it
+    unseen: Unseen | None = None
 
 
 def shapes(model: Model) -> Shapes:
     """Every array a model has, with the one shape and type it may have."""
-    columns = width(model.parameters)
+    columns, fewer = width(model.parameters), folded_width(model.parameters)
     return {
         "gate": ((1 << gate.BITS,), np.dtype("<f4")),
-        **network.shapes("", columns, model.hidden, len(LABELS)),
-        **network.shapes("symptom_", columns, model.symptom_hidden, len(model.symptoms) + 1),
+        **linear.shapes("", columns, len(LABELS)),
+        **network.shapes("deep_", fewer, model.hidden, len(LABELS)),
+        **linear.shapes("symptom_", fewer, len(model.symptoms) + 1),
     }
 
 
 def read(folder: Path) -> tuple[Model, Senses, Arrays, Meta, str]:
     """The parts of a model and its digest. Raises `ModelError` with one line that says which file is wrong, and how."""
-    if not (folder / MODEL).is_file():
-        raise ModelError(f"{folder}: no model here; make one with `listener train --out {folder}`")
+    check_there(folder)
     meta = decoded(bytes_of(folder / META), Meta, folder / META)
     raw = {name: bytes_of(folder / name) for name in (MODEL, SENSES, ARRAYS)}
     for name, wanted in ((MODEL, meta.model), (SENSES, meta.senses), (ARRAYS, meta.arrays)):
         if digest_of(raw[name]) != wanted:
             raise ModelError(f"{folder / name}: its content is not what {META} says (sha256 differs)")
+    if meta.language and digest_of(bytes_of(folder / LANGUAGE)) != meta.language:
+        raise ModelError(f"{folder / LANGUAGE}: its content is not what {META} says (sha256 differs)")
+    written = decoded(raw[MODEL], Written, folder / MODEL).format
+    if written != FORMAT:
+        raise ModelError(
+            f"{folder / MODEL}: format {written}, but this program reads format {FORMAT}; train the model again"
+        )
     model = decoded(raw[MODEL], Model, folder / MODEL)
     _check(model, folder / MODEL)
+    _check_golden(meta.golden, folder / META)
     tables = decoded(raw[SENSES], Tables, folder / SENSES)
     try:
         senses = Senses(tables)
@@ -110,17 +140,47 @@ def read(folder: Path) -> tuple[Model, Senses, Arrays, Meta, str]:
     return model, senses, arrays, meta, digest_of(b"".join(raw.values()))
 
 
-def _check(model: Model, path: Path) -> None:
-    if model.format != FORMAT:
+def check_there(folder: Path) -> None:
+    """Raises `ModelError` when a folder holds no model, or is none."""
+    if folder.is_file():
         raise ModelError(
-            f"{path}: format {model.format}, but this program reads format {FORMAT}; train the model again"
+            f"{folder}: a file, where a model is a folder; what `--export-joblib` writes is never loaded here"
         )
+    if not (folder / MODEL).is_file():
+        raise ModelError(f"{folder}: no model here; make one with `listener train --out {folder}`")
+
+
+def _check(model: Model, path: Path) -> None:
     if model.labels != LABELS or model.symptoms != SYMPTOMS or model.told != TOLD:
         raise ModelError(f"{path}: made for other labels or features than this program's; train the model again")
     made = model.parameters
     if made.bits not in _BITS or made.sense_bits not in _BITS:
         raise ModelError(f"{path}: {made.bits} and {made.sense_bits} bits of buckets are not sensible")
-    if model.hidden not in _HIDDEN or model.symptom_hidden not in _HIDDEN:
-        raise ModelError(f"{path}: {model.hidden} and {model.symptom_hidden} hidden units are not sensible")
+    if made.fold_bits not in range(min(made.bits, made.sense_bits)):
+        raise ModelError(f"{path}: {made.fold_bits} bits can't be folded away")
+    if model.hidden not in _HIDDEN:
+        raise ModelError(f"{path}: {model.hidden} hidden units are not sensible")
     if not 1 < made.shortest <= made.longest < 9:
         raise ModelError(f"{path}: n-grams of {made.shortest} to {made.longest} characters are not sensible")
+    numbers = _numbers(msgspec.to_builtins(msgspec.structs.replace(model, seed=0)))  # any seed will do
+    if wild := [name for name, value in numbers if not -_HUGE < value < _HUGE]:
+        raise ModelError(f"{path}: {wild[0]} is not a sensible number")
+
+
+def _numbers(value: object, name: str = "") -> list[tuple[str, float]]:
+    """Every number of a decoded document, by the key it stands under."""
+    if isinstance(value, Mapping):
+        return [found for key, inner in value.items() for found in _numbers(inner, str(key))]
+    if isinstance(value, (list, tuple)):
+        return [found for inner in value for found in _numbers(inner, name)]
+    return [(name, value)] if isinstance(value, (int, float)) else []
+
+
+def _check_golden(golden: tuple[Golden, ...], path: Path) -> None:
+    """Golden texts are what a load is tried with, so there must be some, and they must be readable."""
+    if not 0 < len(golden) <= _GOLDEN:
+        raise ModelError(f"{path}: {len(golden)} golden texts, so that what the model says can't be checked")
+    for one in golden:
+        outside = any(not 0 <= match.start <= match.end <= len(one.skeleton) for match in one.matches)
+        if outside or max(len(one.clean), len(one.skeleton)) > _GOLDEN_TEXT:
+            raise ModelError(f"{path}: golden text {one.clean[:40]!r} is not as `listener train` writes it")

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
+from listener.classify.linear import DECIMALS, Singles
 from listener.datafile import Arrays
 from listener.types import Floats
 
-Singles = NDArray[np.float32]
-_DECIMALS = 6  # of logits: ten million times what the order of a sum changes
 _STEPS = 127  # a row of `inward` is kept as whole numbers up to this, times a scale of its own
 
 
@@ -28,11 +26,17 @@ class Network:
     def logits(self, matrix: Any) -> Floats:
         """One row of logits a row of `features.matrix`; rounded, so that it has the same bits whatever rows are beside it."""
         made: Floats = self.hidden(matrix).astype(np.float64) @ self.outward.astype(np.float64) + self.bias
-        return made.round(_DECIMALS)
+        return made.round(DECIMALS)
 
     def hidden(self, matrix: Any) -> Singles:
         made: Singles = np.maximum(matrix @ self.inward + self.threshold, 0)
         return made
+
+    def scaled(self, scale: float) -> Self:
+        """The same with all logits times this."""
+        return replace(
+            self, outward=(self.outward * scale).astype(np.float32), bias=(self.bias * scale).astype(np.float32)
+        )
 
     def packed(self, prefix: str) -> Arrays:
         """As arrays to store: a byte a weight. `of` gives back a network that differs by what rounding costs."""
@@ -62,9 +66,3 @@ def shapes(prefix: str, columns: int, hidden: int, classes: int) -> dict[str, tu
         f"{prefix}outward": ((hidden, classes), single),
         f"{prefix}bias": ((classes,), single),
     }
-
-
-def softmax(logits: Floats) -> Floats:
-    odds: Floats = np.exp(logits - logits.max(axis=1, keepdims=True))
-    odds /= odds.sum(axis=1, keepdims=True)
-    return odds

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 Indices = NDArray[np.intp]
 Codes = NDArray[np.uint32]
 
-_HIGH = np.uint32(0x9E3779B1)
-_STEP = np.uint32(0x01000193)
+HIGH = np.uint32(0x9E3779B1)
+STEP = np.uint32(0x01000193)
 _MIX = np.uint32(0x2C1B3C6D)
 
 
@@ -20,8 +20,9 @@ _MIX = np.uint32(0x2C1B3C6D)
 class Parameters:
     """How features are made; stored with a model, because its weights mean nothing without them."""
 
-    bits: int = 16  # 2**bits buckets for n-grams
-    sense_bits: int = 15  # and as many for rows of senses
+    bits: int = 18  # 2**bits buckets for n-grams
+    sense_bits: int = 17  # and as many for rows of senses
+    fold_bits: int = 2  # what needs fewer columns takes 2**fold_bits buckets as one
     shortest: int = 2
     longest: int = 5
     stem: int = 5  # letters of a word that count as its stem
@@ -56,9 +57,9 @@ def grams(texts: Sequence[str], parameters: Parameters) -> Grams:
     space = codes == 32
     before = np.cumsum(space)
     chars = []
-    rolled = codes * _HIGH
+    rolled = codes * HIGH
     for n in range(2, parameters.longest + 1):
-        rolled = rolled[:-1] * _STEP + codes[n - 1 :] * _HIGH
+        rolled = rolled[:-1] * STEP + codes[n - 1 :] * HIGH
         if n < parameters.shortest:
             continue
         places = max(len(codes) - n + 1, 0)  # none when the whole batch is shorter than that
@@ -66,7 +67,7 @@ def grams(texts: Sequence[str], parameters: Parameters) -> Grams:
         if n == 2:
             inside = ~(space[:-1] & space[1:])
         made = np.full(len(codes), parameters.buckets, dtype=np.intp)
-        made[: len(inside)] = np.where(inside, _bucket(rolled, n, parameters.bits), parameters.buckets)
+        made[: len(inside)] = np.where(inside, bucket(rolled, n, parameters.bits), parameters.buckets)
         chars.append(made)
     words, word_post = _words(codes, space, post, parameters)
     return Grams(len(texts), chars, post, words, word_post, parameters.buckets)
@@ -94,8 +95,8 @@ def _words(
         return [np.zeros(0, np.intp)] * 5, np.zeros(0, np.intp)
     first = np.flatnonzero(np.diff(letters, prepend=-2) > 1)
     place = np.arange(len(letters)) - np.repeat(first, np.diff(first, append=len(letters)))
-    powers = np.cumprod(np.full(int(place.max()) + 1, _STEP, np.uint32), dtype=np.uint32)
-    spelt = codes[letters] * _HIGH * powers[place]
+    powers = np.cumprod(np.full(int(place.max()) + 1, STEP, np.uint32), dtype=np.uint32)
+    spelt = codes[letters] * HIGH * powers[place]
     word = np.add.reduceat(spelt, first, dtype=np.uint32)
     stem = np.add.reduceat(np.where(place < parameters.stem, spelt, np.uint32(0)), first, dtype=np.uint32)
     word_post = post[letters[first]]
@@ -108,14 +109,14 @@ def _words(
             mixed = of[together]
             for next_ in range(1, length):
                 mixed = mixed * _MIX + of[together + next_]
-            made[together] = _bucket(mixed, salt, parameters.bits)
+            made[together] = bucket(mixed, salt, parameters.bits)
         return made
 
     return [row(word, 1, 11), row(word, 2, 12), row(stem, 1, 13), row(stem, 2, 14), row(stem, 3, 15)], word_post
 
 
-def _bucket(hashed: Codes, salt: int, bits: int) -> Indices:
+def bucket(hashed: Codes, salt: int, bits: int) -> Indices:
     mixed = hashed ^ np.uint32(salt * 0x85EBCA6B & 0xFFFFFFFF)
     mixed = (mixed ^ (mixed >> np.uint32(15))) * _MIX
-    mixed = (mixed ^ (mixed >> np.uint32(12))) * _HIGH
+    mixed = (mixed ^ (mixed >> np.uint32(12))) * HIGH
     return (mixed >> np.uint32(32 - bits)).astype(np.intp)

@@ -8,7 +8,24 @@ import sys
 import typer
 
 from listener import __version__
-from listener.cli import archive, backtest, check, live, look, model, reference, simulate, sources, top, tune
+from listener.cli import (
+    archive,
+    backtest,
+    check,
+    compare,
+    copies,
+    forget,
+    label,
+    live,
+    look,
+    model,
+    promote,
+    reference,
+    simulate,
+    sources,
+    top,
+    tune,
+)
 from listener.errors import ListenerError
 
 app = typer.Typer(
@@ -18,7 +35,24 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (live, top, check, look, sources, archive, simulate, tune, backtest, model, reference):
+for module in (
+    live,
+    top,
+    check,
+    look,
+    forget,
+    copies,
+    sources,
+    archive,
+    simulate,
+    tune,
+    backtest,
+    label,
+    model,
+    compare,
+    promote,
+    reference,
+):
     module.register(app)
 
 

@@ -3,30 +3,31 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal as signals
 import socket
 import sys
 import tempfile
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from listener import __version__, telemetry, words
-from listener.cli import show, wiring
+from listener.cli import label_page, show, wiring
+from listener.cli.reload import Reload
 from listener.cli.wiring import ConfigOption, ModelOption
-from listener.errors import ListenerError
+from listener.errors import InputError, ListenerError
 from listener.types import UNNAMED
 
 if TYPE_CHECKING:
-    from listener.config import Config
+    from listener.config import Config, Web
     from listener.daemon import Daemon
     from listener.pipeline import Pipeline
     from listener.sources._net import Net
     from listener.store import Store
+    from listener.web.labels import Labels
 
 
 def register(app: typer.Typer) -> None:
@@ -41,17 +42,55 @@ def run(
     log_level: Annotated[str, typer.Option("--log-level", help="debug, info, warning or error.")] = "info",
     log_json: Annotated[bool, typer.Option("--log-json", help="Log lines as JSON.")] = False,
     table: Annotated[bool, typer.Option("--table/--no-table", help="Live table when stdout is a terminal.")] = True,
+    *,
+    roles: Annotated[
+        str | None,
+        typer.Option("--roles", metavar="LIST", help="Only these, others elsewhere: ingest,understand,watch,web."),
+    ] = None,
+    bus: Annotated[
+        str | None, typer.Option("--bus", metavar="URL", help="With --roles: nats://HOST:4222; default: the config's.")
+    ] = None,
+    archive: Annotated[
+        list[Path] | None,
+        typer.Option("--archive", metavar="FILE", help="With --roles: ingest these posts in event time, then end."),
+    ] = None,
+    until: Annotated[
+        str | None, typer.Option("--until", metavar="T", help="With --archive: stop there, such as 2026-03-12T15:00Z.")
+    ] = None,
+    metrics_port: Annotated[
+        int | None, typer.Option("--metrics-port", help="With --roles: serve /metrics there too, on all addresses.")
+    ] = None,
 ) -> None:
-    """Run the daemon: listen to the sources, keep the signals, open incidents, serve the dashboard."""
-    live = table and sys.stdout.isatty()
+    """Run the daemon: listen to the sources, keep the signals, open incidents, serve the dashboard.
+
+    One process does it all. With --roles several do, on one machine or many (docs/scale.md):
+    listener run --roles understand --bus nats://bus:4222 --store postgresql://listener@db/outages
+    """
+    live = table and sys.stdout.isatty() and roles is None
     if log_level not in telemetry.LEVELS:
         raise ListenerError(f"--log-level: {log_level!r} is none of {', '.join(telemetry.LEVELS)}")
     telemetry.configure("error" if live else log_level, as_json=log_json, colour=sys.stderr.isatty())
+    if roles is not None:
+        from listener.cli.crew import Wanted, play, roles_of
+
+        chosen = roles_of(roles)
+        _unwrapped(play, Wanted(chosen, config, model, store, bus, archive or [], until, metrics_port))
+        return
+    if bus or archive:
+        raise InputError("--bus and --archive belong to --roles")
+    _alone(config, model, store, live=live)
+
+
+def _alone(config: Path | None, model: Path | None, store: str | None, *, live: bool) -> None:
+    """All roles in this process."""
     read, catalog = wiring.read(config)
+    from listener.cli.serving import access_of, bind
+
+    if read.web.enabled:
+        access_of(read.web)  # what must not be served is refused before anything is read
     pipeline = wiring.pipeline(read, catalog, model)
     sources = wiring.sources(read, catalog)
     channels = wiring.channels(read, catalog)
-    from listener.cli.serving import bind
     from listener.daemon import Daemon
     from listener.recorder import Recorder
     from listener.store import open_store
@@ -68,50 +107,35 @@ def run(
             channels,
             net(read),
             author_key=wiring.author_key(read),
+            earlier_keys=wiring.earlier_keys(read, datetime.now(UTC)),
             metrics=metrics,
+            model=wiring.model_folder(read, catalog, model),
         )
         audit = figures(pipeline)
-        app = web_app(opened, catalog, metrics.render, audit=audit, url=read.web.url) if listening else None
-        reload = _Reload(config, daemon)
+        desk = label_page.labels(read, opened, lambda: recorder.pipeline) if listening else None
+        kept = read.privacy.retention
+        app = (
+            web_app(opened, catalog, metrics.render, audit=audit, web=read.web, retention=kept, desk=desk)
+            if listening
+            else None
+        )
+        reload = Reload(config, model, daemon.stop)
         _unwrapped(asyncio.run, _together(daemon, app, listening, reload, live=live, config=read))
     finally:
         opened.close()
         if listening:
             listening.close()
-    if reload.wanted:  # everything is stored: the same command begins anew, as the same process
-        os.execv(sys.executable, [sys.executable, "-m", "listener", *sys.argv[1:]])  # noqa: S606 - our own command line
-
-
-class _Reload:
-    """SIGHUP: a config that can be read is taken over by beginning anew; one that can't is refused, and all goes on as it was."""
-
-    def __init__(self, config: Path | None, daemon: Daemon) -> None:
-        self._config = config
-        self._daemon = daemon
-        self.wanted = False
-
-    def __call__(self) -> None:
-        log = telemetry.log("config")
-        try:
-            read, catalog = wiring.read(self._config)
-            wiring.sources(read, catalog)
-            wiring.channels(read, catalog)
-        except ListenerError as error:
-            log.warning("config_refused", detail=str(error))
-            return
-        log.info("config_reloads")
-        self.wanted = True
-        self._daemon.stop()
+    if reload.wanted:
+        reload.again()
 
 
 async def _together(
-    daemon: Daemon, app: Any, listening: socket.socket | None, reload: _Reload, *, live: bool, config: Config
+    daemon: Daemon, app: Any, listening: socket.socket | None, reload: Reload, *, live: bool, config: Config
 ) -> None:
     """The daemon, the web and the live table, until the daemon stops."""
     from listener.cli import serving
 
-    asyncio.get_running_loop().add_signal_handler(signals.SIGHUP, reload)
-
+    reload.listen()
     others: list[asyncio.Task[None]] = []
     server = None
     if listening is not None:
@@ -183,8 +207,16 @@ def demo(
             end = recorder.watched() or datetime.now(UTC)
             metrics = telemetry.Metrics(__version__)
             audit = figures(pipeline)
+            desk = label_page.labels(read, opened, lambda: pipeline)
             app = web_app(
-                opened, catalog, metrics.render, clock=lambda: end, synthetic=True, audit=audit, url=read.web.url
+                opened,
+                catalog,
+                metrics.render,
+                clock=lambda: end,
+                synthetic=True,
+                audit=audit,
+                web=read.web,
+                desk=desk,
             )
             print(f"dashboard: http://{read.web.host}:{read.web.port}/ (Ctrl-C ends)", file=sys.stderr)
             asyncio.run(_serve(web_server(app), listening))
@@ -206,8 +238,12 @@ def web_app(
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     synthetic: bool = False,
     audit: Mapping[str, float] | None = None,
-    url: str = "",
+    web: Web | None = None,
+    retention: timedelta | None = None,
+    desk: Labels | None = None,
 ) -> Any:
+    from listener.cli.serving import access_of
+    from listener.web.access import Access
     from listener.web.app import Settings, create_app
 
     settings = Settings(
@@ -219,7 +255,10 @@ def web_app(
         synthetic=synthetic,
         words=words.load(catalog.root),
         audit=audit or {},
-        url=url,
+        url=web.url if web else "",
+        retention=retention,
+        access=access_of(web) if web else Access(),
+        labels=desk,
     )
     return create_app(store, settings)
 

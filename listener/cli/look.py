@@ -11,11 +11,10 @@ from typing import Annotated, Any
 
 import typer
 
-from listener import kinds
 from listener.cli import show, wiring
-from listener.cli.archive import instant
 from listener.cli.wiring import ConfigOption
 from listener.errors import InputError
+from listener.instants import bin_of, moment
 from listener.types import Incident, IncidentState
 
 StoreOption = Annotated[
@@ -62,37 +61,20 @@ def signal(
         if code not in known and code != "unnamed":
             raise InputError(f"--{kind}: no {kind} {code!r} in the data")
     now = datetime.now(UTC)
-    start = _since(since, now)
-    length = kinds.duration(bin)
+    start, length = moment(since, now), bin_of(bin)
     with closing(open_store(store or read.store_url(), read_only=True)) as opened:
-        points = opened.points(service=service, region=region, since=start, until=now)
-    rows: dict[datetime, list[float]] = {}
-    for point in points:
-        from listener.signals.bins import floor
-
-        row = rows.setdefault(floor(point.at, length), [0.0, 0, 0, 0.0])
-        row[0] += point.observed
-        row[1] += point.posts
-        row[2] += point.authors
-        row[3] += point.recovered
+        found = opened.binned(length, service=service, region=region, since=start, until=now)
     records = [
         {
-            "time": show.when(at),
-            "observed": round(row[0], 3),
-            "posts": int(row[1]),
-            "authors": int(row[2]),
-            "recovered": round(row[3], 3),
+            "time": show.when(point.at),
+            "observed": round(point.observed, 3),
+            "posts": point.posts,
+            "authors": point.authors,
+            "recovered": round(point.recovered, 3),
         }
-        for at, row in sorted(rows.items())
+        for point in found
     ]
     _write(records, format, out, f"{service} in {region}")
-
-
-def _since(text: str, now: datetime) -> datetime:
-    try:
-        return now - kinds.duration(text)
-    except ValueError:
-        return instant(text)
 
 
 def _write(records: list[dict[str, Any]], format: Output, out: Path | None, title: str) -> None:
@@ -143,7 +125,7 @@ def incidents(
     now = datetime.now(UTC)
     states = (IncidentState.PENDING, IncidentState.FIRING) if open else ()
     with closing(open_store(store or read.store_url(), read_only=True)) as opened:
-        found = opened.incidents(states=states, service=service, since=_since(since, now), limit=1000)
+        found = opened.incidents(states=states, service=service, since=moment(since, now), limit=1000)
     if format is Listing.jsonl:
         for incident in found:
             print(show.line(incident_record(incident)))

@@ -8,15 +8,19 @@ import os
 import socket
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import urlsplit
 
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from listener import config
-from listener.errors import ListenerError
+from listener.errors import ConfigError, ListenerError
+from listener.web.access import Access, digest
 
 PATIENCE = 10.0  # seconds for a request to be complete; uvicorn by itself waits for ever
 CONNECTIONS = 500  # more are told to come back later
+LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+SHORTEST_TOKEN = 16
 GRACE = 2  # seconds for answers on their way when we stop
 
 
@@ -96,6 +100,22 @@ def notify(state: str) -> None:
         return
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as line, contextlib.suppress(OSError):
         line.sendto(state.encode(), f"\0{address[1:]}" if address.startswith("@") else address)
+
+
+def access_of(web: config.Web) -> Access:
+    """Who may ask. Raises `ConfigError` when anybody could, from anywhere, and nobody said that this is meant."""
+    token = web.token.reveal()
+    near = web.host in LOOPBACK or web.host.startswith("127.")
+    if token and len(token) < SHORTEST_TOKEN:
+        raise ConfigError(f"web: token: at least {SHORTEST_TOKEN} characters, so that nobody guesses it")
+    if not near and not token and not web.open:
+        raise ConfigError(
+            f"web: host {web.host} is reached from elsewhere: set token (docs/operations.md), or open = true when"
+            " something before us asks who it is"
+        )
+    named = {urlsplit(web.url).hostname or "", web.host}
+    hosts = frozenset(LOOPBACK | named) - {""} if near and not token else frozenset()
+    return Access(digest(token), web.a_minute, hosts)
 
 
 def bind(host: str, port: int) -> socket.socket:

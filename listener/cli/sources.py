@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -64,12 +64,15 @@ def sources(
     now = datetime.now(UTC)
     every = configured(read, catalog)
     names = {one.name for one in every if wanted(one)}
-    found = [line for line in _found(every, store or read.store_url(), now) if line.health.source in names]
+    lines, wanted_labels = _found(every, store or read.store_url(), now)
+    found = [line for line in lines if line.health.source in names]
+    labels = {name: why for name, why in wanted_labels.items() if name in names}
     shown = [line for line in found if line.state is health.State.FAILS] if failing else found
     if format is Listing.table:
-        _print_table(found, shown, now, failing=failing)
+        _print_table(found, shown, now, labels, failing=failing)
     else:
-        show.records([health.record(line) for line in shown], as_csv=format is Listing.csv)
+        made = [{**health.record(line), "labels_wanted": labels.get(line.health.source)} for line in shown]
+        show.records(made, as_csv=format is Listing.csv)
 
 
 def _refuse_stray_options(ctx: typer.Context) -> None:
@@ -79,19 +82,33 @@ def _refuse_stray_options(ctx: typer.Context) -> None:
             raise typer.BadParameter(f"--{name} is for the table; '{ctx.invoked_subcommand}' has options of its own")
 
 
-def _found(every: Sequence[Configured], url: str, now: datetime) -> list[health.Line]:
-    """A line for each source, with what the store says of it."""
+def _found(every: Sequence[Configured], url: str, now: datetime) -> tuple[list[health.Line], dict[str, str]]:
+    """A line for each source, with what the store says of it, and why labels of its posts are wanted, if they are."""
+    from listener.drifting import said
     from listener.store import open_store
+    from listener.web.standing import labels_wanted
 
     with closing(open_store(url, read_only=True)) as opened:
         stored = {known.source: known for known in opened.health()}
         volumes = health.volumes(opened, every, now)
-    return health.lines(every, stored, volumes, now)
+        wanted: dict[str, str] = {}
+        for one in labels_wanted(opened):
+            wanted[one.source] = f"{wanted[one.source]}; {said(one)}" if one.source in wanted else said(one)
+    return health.lines(every, stored, volumes, now), wanted
 
 
-def _print_table(found: Sequence[health.Line], shown: Sequence[health.Line], now: datetime, *, failing: bool) -> None:
+def _print_table(
+    found: Sequence[health.Line],
+    shown: Sequence[health.Line],
+    now: datetime,
+    labels: Mapping[str, str],
+    *,
+    failing: bool,
+) -> None:
     console = show.console()
     console.print(health.summary(found, now))
+    for name, why in labels.items():
+        console.print(f"[yellow]labels wanted[/] for {show.safe(name)}: {show.safe(why)}")
     empty = "none fails" if failing else "no source is configured for that"
     console.print(health.table(shown, now, console.width, empty=empty))
     if console.is_terminal and len(shown) > console.height - 3:  # the first line has gone out of sight

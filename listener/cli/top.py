@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
@@ -64,6 +65,9 @@ def top(
     url: Annotated[
         str, typer.Option("--url", metavar="URL", help="Where a listener serves its dashboard.")
     ] = "http://127.0.0.1:8080",
+    token_file: Annotated[
+        Path | None, typer.Option("--token-file", metavar="FILE", help="File with the token it asks for, if it does.")
+    ] = None,
     once: Annotated[bool, typer.Option("--once", help="Print the table once and exit.")] = False,
     every: Annotated[float, typer.Option("--every", min=0.5, metavar="SECONDS", help="How often to look again.")] = 2.0,
 ) -> None:
@@ -71,7 +75,10 @@ def top(
     import httpx
 
     console = show.console()
-    with httpx.Client(base_url=url, timeout=WAIT, trust_env=False, headers={"User-Agent": "listener top"}) as client:
+    headers = {"User-Agent": "listener top"}
+    if token_file is not None:
+        headers["Authorization"] = f"Bearer {_token(token_file)}"
+    with httpx.Client(base_url=url, timeout=WAIT, trust_env=False, headers=headers) as client:
         seen = ask(client)
         if once:
             console.print(screen(seen, url, console.width))
@@ -85,6 +92,13 @@ def top(
                     seen, trouble = ask(client), ""
                 except ListenerError as error:  # what was seen last stays, with the reason why it is old
                     trouble = str(error)
+
+
+def _token(path: Path) -> str:
+    try:
+        return path.read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"--token-file {path}: {error}") from error
 
 
 def ask(client: Any) -> Seen:
@@ -104,6 +118,8 @@ def _get(client: Any, what: str, shape: type[Any]) -> list[Any]:
     except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
         raise InputError(f"--url {where!r}: write http://HOST:PORT") from error
     except httpx.HTTPStatusError as error:
+        if error.response.status_code == httpx.codes.UNAUTHORIZED:
+            raise ListenerError(f"{where}: it asks for a token; give --token-file FILE") from error
         raise ListenerError(f"{where}: no listener is there (it answered {error.response.status_code})") from error
     except httpx.TimeoutException as error:
         raise ListenerError(f"{where}: no answer within {WAIT:.0f} s") from error

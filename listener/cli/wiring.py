@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
+import os
 import secrets
+import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import fields
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from listener import catalog as catalogs
 from listener import config as configs
-from listener import kinds, words
+from listener import installed, kinds, words
 from listener.catalog import Catalog
 from listener.config import Config
 from listener.errors import ConfigError
@@ -32,20 +34,18 @@ ConfigOption = Annotated[
 ModelOption = Annotated[
     Path | None, typer.Option("--model", metavar="DIR", help="Model folder; default: the one of the config.")
 ]
+KEY_BYTES = 32
 COMMON = ("region", "language", "topic")  # keys any source may have, whatever its kind
 
 
 def read(path: Path | None) -> tuple[Config, Catalog]:
     """The config and the catalog it names."""
-    config = configs.load(path)
-    return config, catalogs.load(Path(config.paths.data) if config.paths.data else None)
+    return installed.read(path)
 
 
 def model_folder(config: Config, catalog: Catalog, chosen: Path | None = None) -> Path:
     """The model to use: the one chosen, the config's, or models/current beside the data."""
-    if chosen is not None:
-        return chosen
-    return Path(config.paths.model) if config.paths.model else catalogs.default_root().parent / "models" / "current"
+    return installed.model_folder(config, chosen)
 
 
 def pipeline(config: Config, catalog: Catalog, model: Path | None = None) -> Pipeline:
@@ -134,34 +134,74 @@ def channels(config: Config, catalog: Catalog) -> list[Channel]:
 
 
 def author_key(config: Config) -> bytes:
-    """The secret of the author hashes: the config's, or one made at the first run and kept beside the store."""
+    """The secret of the author hashes: the config's, or one made at the first run and kept beside the store.
+
+    Beside a store on a server there is no place: then it is kept in the user's data directory, of this machine only.
+    """
     if config.privacy.author_key:
         return config.privacy.author_key.encode()[:64]
-    url = config.store_url()
-    if ":memory:" in url:
+    path = key_path(config)
+    if path is None:
         return secrets.token_bytes(32)
-    path = Path(url.removeprefix("sqlite:///")).with_suffix(".key")
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        if not path.exists():
-            path.touch(mode=0o600)
-            path.write_bytes(secrets.token_bytes(32))
-        return path.read_bytes()[:64]
+        make_key(path)
+        key = path.read_bytes()[:64]
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}; the key of the author hashes is kept there") from error
+    if len(key) < KEY_BYTES:  # hashes with no key, or half of one, could be tried out
+        raise ConfigError(f"{path}: holds no whole key of the author hashes; put its backup back, or remove the file")
+    return key
+
+
+def make_key(path: Path) -> None:
+    """Make a key, for its owner only, unless there is one: it is there whole or not at all, whenever we are killed."""
+    if path.exists():
+        return
+    handle, made = tempfile.mkstemp(prefix=f"{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(secrets.token_bytes(KEY_BYTES))
+            file.flush()
+            os.fsync(file.fileno())
+        with contextlib.suppress(FileExistsError):  # another process was quicker: its key is the key
+            os.link(made, path)
+    finally:
+        Path(made).unlink()
+
+
+def key_path(config: Config) -> Path | None:
+    """Where a key that was made is kept; None for a store in memory."""
+    url = config.store_url()
+    if not url.startswith("sqlite:"):
+        url = Config().store_url()
+    return None if ":memory:" in url else Path(url.removeprefix("sqlite:///")).with_suffix(".key")
+
+
+def earlier_keys(config: Config, now: datetime) -> tuple[bytes, ...]:
+    """Keys that `listener rotate-key` replaced within the retention, the newest first. Older ones are removed."""
+    path = key_path(config)
+    if path is None or config.privacy.author_key:
+        return ()
+    kept = []
+    for old in sorted(path.parent.glob(f"{path.name}.*"), reverse=True):
+        try:
+            replaced_at = datetime.strptime(old.name.removeprefix(f"{path.name}."), "%Y%m%dT%H%M%S%z")
+        except ValueError:
+            continue  # not ours
+        if now - replaced_at > config.privacy.retention:
+            old.unlink()
+        else:
+            kept.append(old.read_bytes()[:64])
+    return tuple(kept)
 
 
 def shares(found: Sequence[Source], catalog: Catalog) -> dict[str, dict[str, float]]:
     """Which share of a region each source lets us hear, before anything was counted.
 
-    A national source speaks for its region; a global stream for all of them and as loudly as ten national ones. One that
-    only corroborates (its module says `CORROBORATES`) lets us hear nobody: its silence is no deafness.
+    One that only corroborates (its module says `CORROBORATES`) lets us hear nobody: its silence is no deafness.
     """
-    from listener.signals.exposure import shares_of
+    from listener.signals.exposure import shares_of, volumes
 
-    volumes: dict[str, dict[str, float]] = {}
-    for one in found:
-        if getattr(one.module, "CORROBORATES", False):
-            continue
-        volumes[one.name] = {one.region: 1.0} if one.region else dict.fromkeys(catalog.regions, 10.0)
-    return shares_of(volumes)
+    heard = [(one.name, one.region) for one in found if not getattr(one.module, "CORROBORATES", False)]
+    return shares_of(volumes(heard, catalog.regions))

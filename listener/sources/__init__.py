@@ -9,6 +9,10 @@ go on raises `SourceError`; the daemon backs off and calls `posts` again with th
 retries nor sleeps beyond its own interval. What was yielded and not committed comes again: ids are stable, so that is
 harmless. A cursor a kind can't read (another kind's) counts as none.
 
+A kind that brings thousands a second may also have `bundles`, which is `posts` with the raws that came together in one
+`Bundle`, and `def texts(raws) -> list[bytes | None]`, the text of each raw found without parsing it (UTF-8, one line), None
+where that can't be told. What a `Bundle` holds is parsed only when its text may say something.
+
 `def parse(raw, received_at) -> Post | Delete | None` is pure. None means "not a post"; `MalformedError` means upstream broke its
 own format, and is counted. `Post.author` and `Delete.author` are names as upstream writes them: the daemon hashes them.
 """
@@ -17,6 +21,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from listener.errors import InputError
 
@@ -39,3 +44,10 @@ class Memo:
 
     The source is asked to go on only when the cursor beside it is stored.
     """
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """Several raws that came together, with one cursor behind the last of them."""
+
+    raws: tuple[Any, ...]

@@ -22,7 +22,7 @@ from listener.sources._precheck import ITEMS, check
 _STUMBLES = (AttributeError, LookupError, ValueError, ArithmeticError, TypeError, AssertionError, RecursionError)
 _JSON_FEED = "https://jsonfeed.org/version/"
 _WEB_PAGE = re.compile(
-    r"\s*(?:<\?xml[^>]*>\s*)?(?:<!--.{0,2000}?-->\s*)*<(?:!doctype\s+html|html)\b", re.IGNORECASE | re.DOTALL
+    r"\s*+(?:<\?xml[^>]*+>\s*+)?(?><!--.{0,2000}?-->\s*)*+<(?:!doctype\s+html|html)\b", re.IGNORECASE | re.DOTALL
 )
 _HALF = re.compile(r"&#(?:x0{0,4}(d[89a-f][0-9a-f]{2})|0{0,4}(5[5-7]\d{3}));", re.IGNORECASE)
 _END = re.compile(r"</(?:\w{1,20}:)?(?:rss|feed|rdf)\s*>", re.IGNORECASE)

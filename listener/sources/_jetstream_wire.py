@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Annotated, Any
 
@@ -21,6 +22,12 @@ ADULT = frozenset({"porn", "sexual", "nudity", "graphic-media"})
 HIDDEN = frozenset({"deleted", "takendown", "suspended", "deactivated"})
 MICROSECOND = timedelta(microseconds=1)
 
+_V2_COMMIT = b'{"$type":"message","payload":{"$type":"network.bsky.jetstream.subscribeEvents#commit"'
+_V1_COMMIT = b',"kind":"commit"'
+_TEXT = b'"text":"'
+_HEAD = 120  # bytes of a frame that come before any record
+_V2_END = b'"}}}'  # of text, record, payload and message
+_V1_CID, _V1_END = b'"},"cid":"', b'"}}'  # of text and record, with the address of the record behind
 
 Micros = Annotated[int, Meta(ge=0, lt=2**52)]
 Number = Annotated[int, Meta(ge=0, lt=10**15)]  # as a cursor, what is larger is a time
@@ -103,6 +110,65 @@ def head_of(frame: bytes) -> Head:
     return decoded(frame, Head, "event")
 
 
+def is_commit(frame: bytes) -> bool:
+    """Whether a frame is surely a post being written, edited or deleted; told by how it begins."""
+    return frame.startswith(_V2_COMMIT) or (frame.startswith(b'{"did":') and frame.find(_V1_COMMIT, 0, 200) > 0)
+
+
+def texts(frames: Sequence[bytes]) -> list[bytes | None]:
+    """The text of each post as it stands in its frame; None for what only `read` can tell.
+
+    A text that is the last key of its record, with nothing escaped in it and no title or tags in front that belong to it,
+    is what `read` would find.
+    """
+    made: list[bytes | None] = []
+    for frame in frames:
+        begin = frame.rfind(_TEXT) + len(_TEXT)
+        end = frame.find(b'"', begin)
+        text = frame[begin:end]
+        is_whole = begin > _HEAD and _is_end(frame, end) and b"\\" not in text and end - begin < LONGEST_TEXT
+        made.append(text if is_whole and not _is_more(frame, begin) else _text_of(frame))
+    return made
+
+
+class _Written(msgspec.Struct, gc=False):
+    record: dict[str, Any]
+
+
+class _WrittenV1(msgspec.Struct, gc=False):
+    commit: _Written
+
+
+class _WrittenV2(msgspec.Struct, gc=False):
+    payload: _Written
+
+
+_of_v1, _of_v2 = msgspec.json.Decoder(_WrittenV1).decode, msgspec.json.Decoder(_WrittenV2).decode
+
+
+def _text_of(frame: bytes) -> bytes | None:
+    """The text of a post that has to be decoded for it, in one line; None for what is no post."""
+    try:
+        written = _of_v2(frame).payload if frame.startswith(_V2_COMMIT) else _of_v1(frame).commit
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    said = _said(written.record)
+    return None if said is None else said.replace("\n", " ").encode("utf-8", "ignore")
+
+
+def _is_end(frame: bytes, end: int) -> bool:
+    """Whether a text that ends there is the last key of its record, and what else follows is the end of its frame."""
+    if end == len(frame) - len(_V2_END):
+        return frame.endswith(_V2_END)
+    cid = end + len(_V1_CID)
+    return frame.startswith(_V1_CID, end) and frame.find(b'"', cid) == len(frame) - len(_V1_END)
+
+
+def _is_more(frame: bytes, begin: int) -> bool:
+    """Whether something before its text may belong to it as well."""
+    return frame.find(b'"title":', _HEAD, begin) > 0 or frame.find(b'"tags":', _HEAD, begin) > 0
+
+
 def refusal_of(body: bytes) -> str:
     """The name of a refusal; empty when it has none."""
     try:
@@ -142,31 +208,40 @@ def _of_commit(did: str, commit: _Commit, at: datetime, received_at: datetime) -
     if commit.operation == "delete":
         return Delete(source="jetstream", at=at, post_id=uri)
     record = commit.record or {}
-    text, embed = record.get("text"), _table(record.get("embed"))
-    if not isinstance(text, str):
+    text = _said(record)
+    if text is None:
         raise MalformedError("event: a post without text")
     if ADULT.intersection(_labels(record)):
         return None
-    text = collapse(text[:LONGEST_TEXT])
     declared = record.get("createdAt")
     created_at = iso(declared) if isinstance(declared, str) else None
     return Post(
         id=uri,
         source="jetstream",
-        text="\n".join(part for part in (text, _tags(record, text), _card(embed, text)) if part),
+        text=text,
         created_at=min(created_at or at, at),
         received_at=received_at,
         author=did,
-        kind=_kind(record, embed),
+        kind=_kind(record),
         languages=primary_languages(_list(record.get("langs"))),
         url=f"https://bsky.app/profile/{did}/post/{commit.rkey}",
     )
 
 
-def _kind(record: dict[str, Any], embed: dict[str, Any]) -> PostKind:
+def _said(record: dict[str, Any]) -> str | None:
+    """The text of a post, with what its writer put beside it; None when it has none."""
+    text = record.get("text")
+    if not isinstance(text, str):
+        return None
+    text = collapse(text[:LONGEST_TEXT])
+    parts = (text, _tags(record, text), _card(_table(record.get("embed")), text))
+    return "\n".join(part for part in parts if part)
+
+
+def _kind(record: dict[str, Any]) -> PostKind:
     if record.get("reply"):
         return PostKind.REPLY
-    is_quote = embed.get("$type") in ("app.bsky.embed.record", "app.bsky.embed.recordWithMedia")
+    is_quote = _table(record.get("embed")).get("$type") in ("app.bsky.embed.record", "app.bsky.embed.recordWithMedia")
     return PostKind.QUOTE if is_quote else PostKind.POST
 
 

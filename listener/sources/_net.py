@@ -20,6 +20,7 @@ from listener.sources._body import bounded
 from listener.sources._dial import Dialer, Limits, checked, joined
 from listener.sources._gate import Resolve, resolve
 from listener.sources._refusal import refusal
+from listener.sources._robots import Robots
 from listener.sources._socket import Socket, shake_hands
 
 __all__ = ["Limits", "Net", "Response"]
@@ -64,6 +65,7 @@ class Net:
     ) -> None:
         self.user_agent = user_agent
         self.limits = limits or Limits()
+        self.robots = Robots()
         self._clock = clock
         self._sleep = sleep
         self._rng = rng or random.Random()  # noqa: S311 - it spreads requests over time and keeps no secret

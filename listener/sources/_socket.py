@@ -31,6 +31,16 @@ class Socket:
         except websockets.ConnectionClosed as error:
             raise SourceError(f"connection closed: {error}", reason="disconnected") from error
 
+    async def receive_some(self, within: float, most: int) -> list[bytes]:
+        """The next message and up to `most - 1` more that are here already. Raises as `receive` does."""
+        messages = [await self.receive(within)]
+        while len(messages) < most and len(self._connection.recv_messages.frames):
+            try:
+                messages.append(await self.receive(within))
+            except SourceError:  # half a message; what is wrong will be told again
+                break
+        return messages
+
     async def send(self, text: str) -> None:
         """Raises `SourceError`: `disconnected`."""
         try:

@@ -9,7 +9,8 @@ from collections.abc import Iterable
 
 LONGEST = 20_000  # of HTML read for one text: far more than the longest post, little enough to be cheap
 
-_TAG = re.compile(r"<(/?)([a-zA-Z][a-zA-Z0-9:-]*)([^<>]*)>|<!--|<[!?][^<>]*>")
+_TAG = re.compile(r"<(/?)([a-zA-Z][a-zA-Z0-9:-]*+)([^<>]*+)>|<!--|<[!?][^<>]*>")
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # all of category Cc but line feed and tab
 _BREAKS = frozenset({"br", "p", "div", "li", "tr", "h1", "h2", "h3", "h4", "blockquote", "ul", "ol"})
 _HIDDEN = frozenset({"script", "style"})
 _INVISIBLE = re.compile(r"""class\s*=\s*(?:"[^"]*\binvisible\b|'[^']*\binvisible\b|invisible\b)""")
@@ -47,7 +48,7 @@ def from_html(source: str) -> str:
 
 def collapse(text: str) -> str:
     """Runs of spaces become one, empty lines go, NFC. NUL and other control characters go as well."""
-    text = "".join(c for c in text if c in "\n\t" or unicodedata.category(c) != "Cc")
+    text = _CONTROL.sub("", text)
     lines = (" ".join(line.split()) for line in text.split("\n"))
     return unicodedata.normalize("NFC", "\n".join(line for line in lines if line))
 

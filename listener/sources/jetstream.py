@@ -7,8 +7,8 @@ has the same id. A host that fails before it delivers anything, or falls silent,
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -18,7 +18,7 @@ import msgspec
 
 from listener.errors import SourceError
 from listener.kinds import option
-from listener.sources import Gap, MalformedError
+from listener.sources import Bundle, Gap, MalformedError
 from listener.sources._jetstream_wire import (
     COLLECTION,
     LONGEST_EVENT,
@@ -26,9 +26,11 @@ from listener.sources._jetstream_wire import (
     Head,
     head_of,
     instant,
+    is_commit,
     microseconds,
     read,
     refusal_of,
+    texts,
 )
 from listener.sources._jetstream_zstd import Dictionary, decompressed, dictionaries, read_dictionary
 from listener.sources._json import cursor_of, encoded
@@ -37,9 +39,12 @@ from listener.sources._refusal import RefusedError
 from listener.sources._socket import Socket
 from listener.types import Delete, Post
 
+__all__ = ["Options", "bundles", "parse", "posts", "texts"]
+
 V1, V2 = "/subscribe", "/xrpc/network.bsky.jetstream.subscribeEvents"
 LONGEST_FRAME = 2**23  # what ends a connection
 SHORTEST_GAP_US = 60_000_000  # version 1 says nothing about a cursor it can't serve: the first event tells
+MOST_AT_ONCE = 500  # frames in one bundle
 MOST_GARBLED = 10  # frames in a row that can't be decompressed; then the host is asked for uncompressed ones
 REFUSED_FOR = timedelta(hours=6)  # a host that does not understand us will not do so in a minute
 RETRY_FIRST, RETRY_MOST = timedelta(milliseconds=250), timedelta(seconds=30)  # the daemon's back-off, as Bluesky's own
@@ -92,6 +97,23 @@ async def posts(
     options: Options, cursor: str | None, net: Net
 ) -> AsyncGenerator[tuple[bytes | Gap | None, str | None], None]:
     """Frames as they come, each with a cursor. Ends in a `SourceError`; the next call goes to a host that may be better."""
+    async with aclosing(_followed(options, cursor, net, 1)) as followed:
+        async for raw, new in followed:
+            yield (raw[0] if isinstance(raw, tuple) else raw), new
+
+
+async def bundles(
+    options: Options, cursor: str | None, net: Net
+) -> AsyncGenerator[tuple[Bundle | Gap | None, str | None], None]:
+    """The same frames, those that came together in one go, with the cursor behind the last of them."""
+    async with aclosing(_followed(options, cursor, net, MOST_AT_ONCE)) as followed:
+        async for raw, new in followed:
+            yield (Bundle(raw) if isinstance(raw, tuple) else raw), new
+
+
+async def _followed(
+    options: Options, cursor: str | None, net: Net, most: int
+) -> AsyncGenerator[tuple[tuple[bytes, ...] | Gap | None, str | None], None]:
     last = cursor_of(cursor, Cursor)
     v1_dictionary = await read_dictionary(options.zstd_dictionary) if options.zstd_dictionary else None
     start = _start(options, last, net)
@@ -103,32 +125,39 @@ async def posts(
             if start.position != last.seq:  # taken up by time: what was heard elsewhere says nothing about numbers here
                 last = msgspec.structs.replace(last, seq=0)
             while True:
-                received = await stream.receive()
-                try:
-                    frame = stream.decompressed(received)
-                    head = head_of(frame)
-                except MalformedError:
-                    yield received[:1000], None  # counted by `parse`
-                    continue
-                _check_end(head)
-                if not heard:
-                    _check_numbers(last, head)
-                is_gap = is_gap or head.payload.name in ("OutdatedCursor", "FutureCursor")
-                if not head.at_us:
-                    continue
-                stream.event_came()
-                if 0 < head.payload.seq <= last.seq:
-                    continue  # one we had: the cursor is inclusive
-                if not heard and (is_gap or _is_clamped(start, head.at_us)):
-                    yield Gap(instant(last.max_time_us), instant(head.at_us)), None
-                heard = True
-                newest = max(last.max_time_us, min(head.at_us, microseconds(net.now())))
-                last = Cursor(start.host, start.protocol, head.payload.seq, head.at_us, newest)
-                yield frame, encoded(last)
+                received = await stream.receive(most)
+                frames: list[bytes] = []
+                known = last
+                for frame, head in stream.opened(received, is_followed=heard):
+                    if head is None:
+                        frames.append(frame)
+                        continue
+                    if head.type == "error" and frames:
+                        yield tuple(frames), _encoded_if(last, known)
+                    _check_end(head)
+                    _check_numbers(last, head, is_first=not heard)
+                    is_gap = is_gap or head.payload.name in ("OutdatedCursor", "FutureCursor")
+                    if not head.at_us:
+                        continue
+                    stream.event_came()
+                    if 0 < head.payload.seq <= last.seq:
+                        continue  # one we had: the cursor is inclusive
+                    if not heard and (is_gap or _is_clamped(start, head.at_us)):
+                        yield Gap(instant(last.max_time_us), instant(head.at_us)), None
+                    heard = True
+                    newest = max(last.max_time_us, min(head.at_us, microseconds(net.now())))
+                    last = Cursor(start.host, start.protocol, head.payload.seq, head.at_us, newest)
+                    frames.append(frame)
+                if frames:
+                    yield tuple(frames), _encoded_if(last, known)
     except SourceError as error:
         if error.reason == "renumbered":
             yield None, encoded(msgspec.structs.replace(last, seq=0))  # the next call asks by time
         raise _after(error, start.host, options, net, heard=heard) from error
+
+
+def _encoded_if(last: Cursor, known: Cursor) -> str | None:
+    return encoded(last) if last is not known else None
 
 
 def parse(raw: bytes | Gap, received_at: datetime) -> Post | Delete | None:
@@ -150,18 +179,28 @@ class _Stream:
         self._garbled = 0
         self._net = net
 
-    async def receive(self) -> bytes:
-        """The next message. Only waiting counts as silence; messages that are no events do not break it."""
+    async def receive(self, most: int) -> list[bytes]:
+        """The next messages, as many as are here. Only waiting counts as silence; messages that are no events do not break it."""
         clock = asyncio.get_running_loop().time
         asked = clock()
         if self._left <= 0:
             raise SourceError(f"{self.start.host}: messages, but no events", reason="silent")
-        message = await self._socket.receive(self._left)
+        messages = await self._socket.receive_some(self._left, most)
         self._left -= clock() - asked
-        return message
+        return messages
 
     def event_came(self) -> None:
         self._left = self._next_event
+
+    def opened(self, messages: Sequence[bytes], *, is_followed: bool) -> Iterator[tuple[bytes, Head | None]]:
+        """Frames with their heads. None: not worth a look, since it lies between two numbers; or garbled, as `parse` tells."""
+        for left, message in enumerate(messages, 1 - len(messages)):
+            try:
+                frame = self.decompressed(message)
+                head = None if is_followed and left and is_commit(frame) else head_of(frame)
+            except MalformedError:
+                frame, head = message[:1000], None
+            yield frame, head
 
     def decompressed(self, message: bytes) -> bytes:
         """Raises `MalformedError` for a bad one, and `SourceError` when that is the rule and not the exception."""
@@ -247,11 +286,11 @@ def _check_end(head: Head) -> None:
         raise SourceError(f"the server ended the stream: {head.error}", reason=reason)
 
 
-def _check_numbers(last: Cursor, head: Head) -> None:
+def _check_numbers(last: Cursor, head: Head, *, is_first: bool) -> None:
     """A server that crashed or was set up again may give a number out twice: what lies between the two is not ours yet."""
     seq = head.payload.seq
     is_other = 0 < seq < last.seq or (0 < seq == last.seq and last.seq_us not in (0, head.at_us))
-    if last.seq and (head.payload.name == "FutureCursor" or is_other):
+    if is_first and last.seq and (head.payload.name == "FutureCursor" or is_other):
         raise SourceError(f"{last.host} numbers its events anew", reason="renumbered")
 
 

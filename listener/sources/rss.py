@@ -53,6 +53,7 @@ class Options:
     )
     zone: str = option("UTC", "time zone of dates that name none, such as Europe/Istanbul")
     months: tuple[tuple[str, ...], ...] = option((), "twelve lists of local month names, for dates that use them")
+    robots: bool = option(True, "stay away when the site's robots.txt says so; false when its owner lets you read it")
 
     def __post_init__(self) -> None:
         if self.tier not in TIERS:
@@ -87,6 +88,8 @@ async def posts(
     host, tier = urlsplit(options.url).hostname or "", Tier(options.tier)
     while True:
         before = state
+        if options.robots:
+            await net.robots.check(state.address.now_at, net)
         try:
             response, is_known, validators = await asked(state.address.now_at, state.validators, net, headers=HEADERS)
             feed = None if is_known else await _feed(response, options)

@@ -252,7 +252,7 @@ def _watched(summary: _Summary, words: tuple[str, ...]) -> list[dict[str, Any]]:
     """Components that are neither groups nor sentences, and that are asked for by their name or their group's."""
     components = summary.components or []
     groups = {str(c.get("id")): str(c.get("name")) for c in components if c.get("group")}
-    own = [c for c in components if not c.get("group") and not _PLACEHOLDER.match(str(c.get("name")))]
+    own = [c for c in components if not c.get("group") and not _PLACEHOLDER.match(str(c.get("name"))[:300])]
     return [c for c in own if _has(f"{c.get('name')} {groups.get(str(c.get('group_id')), '')}", words)]
 
 

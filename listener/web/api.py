@@ -17,6 +17,7 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import AfterValidator, BaseModel, BeforeValidator, WithJsonSchema
 
 from listener.store import Store
+from listener.store.usual import mean_of_bin
 from listener.types import Expected, Incident, IncidentState, Point
 from listener.web import views
 from listener.web.shapes import (
@@ -79,6 +80,7 @@ Until = Annotated[Instant, Query(description="Before this instant (RFC 3339).")]
 Service = Annotated[str, Query(max_length=80, pattern="^[a-z0-9-]*$", description="Service id, such as instagram.")]
 Region = Annotated[str, Query(max_length=2, pattern="^[A-Z]{0,2}$", description="Region code, such as TR.")]
 Bin = Annotated[int, Query(ge=60, le=86400, multiple_of=60, description="Length of a bin in seconds.")]
+Texts = Annotated[bool, Query(description="With the text and the address of each post.")]
 As = Annotated[Format, Query(alias="format", description="JSON, or CSV with a header line.")]
 
 T = TypeVar("T", bound=BaseModel)
@@ -174,11 +176,12 @@ def _told(routes: APIRouter, store: Store) -> None:
         until: Until = None,
         limit: Limit = 100,
         page: Page = 1,
+        texts: Texts = False,
         format_: As = Format.JSON,
     ) -> list[PostOut] | Response:
-        """Judged posts, the newest first. Authors are never given out; erased texts are empty."""
+        """Judged posts, the newest first. Never with authors; with id, text and address when `texts` asks for them."""
         found = store.mentions(service=service, region=region, since=since, until=until, limit=limit * page + 1)
-        return _paged(PostOut, [post_out(mention) for mention in found], limit, page, format_, response)
+        return _paged(PostOut, [post_out(mention, texts=texts) for mention in found], limit, page, format_, response)
 
 
 def _known(store: Store, id: str) -> Incident:
@@ -195,25 +198,13 @@ def _points(found: Iterable[Point], usual: Sequence[Expected], bin_seconds: int)
         {
             "time": point.at,
             "observed": round(point.observed, 4),
-            "expected": _usual(hours, int(point.at.timestamp()), bin_seconds),
+            "expected": mean_of_bin(hours, int(point.at.timestamp()), bin_seconds),
             "recovered": round(point.recovered, 4),
             "posts": point.posts,
             "authors": point.authors,
         }
         for point in found
     ]
-
-
-def _usual(hours: dict[int, Expected], second: int, bin_seconds: int) -> float | None:
-    """What was expected of a bin: the shares of the hours it lies in; None when nobody worked one of them out."""
-    end = second + bin_seconds
-    total = 0.0
-    for hour in range(second // 3600 * 3600, end, 3600):
-        row = hours.get(hour)
-        if row is None:
-            return None
-        total += row.mean * (min(end, hour + 3600) - max(second, hour)) / 3600
-    return round(total, 4)
 
 
 def _paged(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -17,9 +18,13 @@ from starlette.middleware.gzip import GZipMiddleware
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from listener.errors import StoreError
 from listener.store import Store
 from listener.types import IncidentState
-from listener.web import api, badge, feeds, live, pages
+from listener.web import api, badge, feeds, live, pages, standing
+from listener.web import labels as labelling
+from listener.web.access import Access, Gate
+from listener.web.away import ANSWER, Away
 from listener.web.subpath import Below, prefix_of, within
 from listener.web.validators import Validators
 from listener.words import Words, load
@@ -49,6 +54,9 @@ class Settings:
     words: Mapping[str, Words] = field(default_factory=load)  # by language
     audit: Mapping[str, float] = field(default_factory=dict)  # how well the model did on posts it had not seen
     url: str = ""  # where others reach the dashboard; empty = wherever they ask for it
+    retention: timedelta | None = None  # how long texts are kept, when it is known
+    access: Access = field(default_factory=Access)  # who may ask, and how often
+    labels: labelling.Labels | None = None  # the desk of /label; None = there is no such page
 
 
 def create_app(store: Store, settings: Settings) -> FastAPI:
@@ -65,15 +73,20 @@ def create_app(store: Store, settings: Settings) -> FastAPI:
     app.mount("/static", StaticFiles(directory=HERE / "static"), name="static")
     page = pages.renderer(store, settings)
     app.include_router(pages.router(store, settings, page))
-    app.include_router(api.router(store, settings.clock), prefix="/api/v1")
+    app.include_router(api.router(store, settings.clock), prefix="/api/v1", responses=ANSWER)
     app.include_router(feeds.router(store, settings.clock, settings.url.rstrip("/")))
     app.include_router(badge.router(store, settings.services, settings.regions))
     app.include_router(live.router(store))
+    if settings.labels is not None:
+        app.include_router(labelling.router(settings.labels, page, settings.url))
     _operations(app, store, settings)
-    _missing(app, page)
+    away = Away(settings.words, time.monotonic)
+    app.add_exception_handler(StoreError, away)  # type: ignore[arg-type] # it is given no other
+    _missing(app, page, away)
 
     app.add_middleware(Validators, prefix="/api/")
     app.add_middleware(GZipMiddleware, minimum_size=2000, compresslevel=5)
+    app.add_middleware(Gate, access=settings.access, now=time.monotonic)
     app.add_middleware(SafeHeaders)
     if prefix := prefix_of(settings.url):
         app.add_middleware(Below, prefix=prefix)
@@ -95,20 +108,25 @@ class SafeHeaders:
                 headers["Content-Security-Policy"] = f"{POLICY}; frame-ancestors {framed}"
                 headers["X-Content-Type-Options"] = "nosniff"
                 headers["Referrer-Policy"] = "no-referrer"
+                headers["Cross-Origin-Opener-Policy"] = "same-origin"
+                headers["Cross-Origin-Resource-Policy"] = "cross-origin" if framed == "*" else "same-origin"
                 message = {**message, "headers": headers.raw}
             await send(message)
 
         await self._app(scope, receive, safe)
 
 
-def _missing(app: FastAPI, page: pages.Page) -> None:
+def _missing(app: FastAPI, page: pages.Page, away: Away) -> None:
     """People get a page when there is nothing, programs what they can read."""
 
     @app.exception_handler(404)
     async def missing(request: Request, error: HTTPException) -> Response:
         if within(request.scope).startswith(("/api/", "/static/", "/badge/")):
             return await http_exception_handler(request, error)
-        return await asyncio.to_thread(page, request, "missing.html", {}, 404)
+        try:
+            return await asyncio.to_thread(page, request, "missing.html", {}, 404)
+        except StoreError as why:  # who handles errors is asked for none of its own
+            return await away(request, why)
 
 
 def _operations(app: FastAPI, store: Store, settings: Settings) -> None:
@@ -117,16 +135,24 @@ def _operations(app: FastAPI, store: Store, settings: Settings) -> None:
         return Response(settings.metrics(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
     @app.get("/healthz", include_in_schema=False)
-    def healthz() -> Response:
-        """The process answers."""
+    async def healthz() -> Response:
+        """The process answers, also when every thread waits for the store."""
         return PlainTextResponse("ok\n")
 
     @app.get("/readyz", include_in_schema=False)
     def readyz() -> Response:
-        """The store can be read, and some source was heard lately."""
+        """The store can be read and written, and some source was heard lately."""
         now = settings.clock()
+        if store.trouble():
+            return PlainTextResponse("nothing can be stored now; the log says why\n", status_code=503)
         store.incidents(states=(IncidentState.FIRING,), limit=1)
         heard = [h for h in store.health() if h.last_success_at and now - h.last_success_at < FRESH]
         if heard:
-            return PlainTextResponse("ready\n")
+            model = standing.model(store)
+            but = (
+                f"the model in its folder is refused, the old one goes on: {model.refused}\n"
+                if model and model.refused
+                else ""
+            )
+            return PlainTextResponse(f"ready\n{but}")
         return PlainTextResponse("no source was heard in the last 30 minutes\n", status_code=503)

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from listener.store.usual import top_of
 from listener.types import Expected, Point
 
 HOUR = timedelta(hours=1)
@@ -57,8 +58,7 @@ def spark(points: Sequence[Point], usual: Sequence[Expected], start_at: datetime
         at = start_at + bar * length
         hour = at - (at - datetime(1970, 1, 1, tzinfo=at.tzinfo)) % HOUR
         last = by_hour.get(hour, last)  # the hour that runs is like the one before until it is over
-        # Less time has more scatter: the range of a part of an hour is wider than its share of the hour's.
-        highs.append(None if last is None else last * (length / HOUR) ** 0.7)
+        highs.append(None if last is None else top_of(last, length))
     return Spark(seen, highs)
 
 

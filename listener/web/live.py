@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from collections import Counter
 from collections.abc import AsyncIterator
 
 from fastapi import APIRouter, Request
 from fastapi.responses import StreamingResponse
+from starlette.types import Message, Send
 
+from listener.errors import StoreError
 from listener.store import Store
+from listener.web.access import client_of
 
 EVERY = 0.5  # seconds between two looks at the store
 QUIET = 30  # looks without news after which a comment keeps the connection open
 MOST = 200  # open streams; more are told to come back later
+MOST_EACH = 50  # of them for one client
+SLOW = 10.0  # seconds in which a reader must take what it is sent, else it is hung up on
 WATCHED = "watched"
 
 
@@ -39,26 +45,44 @@ class _Watch:
             return self._seen[1]
 
 
+class _Stream(StreamingResponse):
+    """Ends when its reader does not read: what waits for it stays small."""
+
+    async def stream_response(self, send: Send) -> None:
+        async def in_time(message: Message) -> None:
+            async with asyncio.timeout(SLOW):
+                await send(message)
+
+        try:
+            await super().stream_response(in_time)
+        except TimeoutError:
+            return  # without its last chunk; the server then closes the connection
+
+
 def router(store: Store) -> APIRouter:
     """The stream over one store. It ends when the server stops, lest an open page hold up its end."""
     routes = APIRouter(include_in_schema=False)
-    listening: set[object] = set()
+    listening: Counter[str] = Counter()
     watch = _Watch(store)
 
     @routes.get("/events")
     async def events(request: Request) -> StreamingResponse:
-        me = object()
-        full = len(listening) >= MOST
+        me = client_of(request.scope)
+        full = listening.total() >= MOST or listening[me] >= MOST_EACH
 
         async def told() -> AsyncIterator[str]:
             if full:
                 yield "retry: 60000\n\n"
                 return
-            listening.add(me)
+            listening[me] += 1
             try:
                 last, silent = "", 0
                 while not request.app.state.closing() and not await request.is_disconnected():
-                    now = await watch.now()
+                    try:
+                        now = await watch.now()
+                    except StoreError:  # a browser comes back by itself to a stream that ends, to an error it does not
+                        yield "retry: 5000\n\n"
+                        return
                     silent += 1
                     if now != last:
                         yield f"event: changed\ndata: {now}\n\n"
@@ -68,8 +92,10 @@ def router(store: Store) -> APIRouter:
                         silent = 0
                     await asyncio.sleep(EVERY)
             finally:
-                listening.discard(me)
+                listening[me] -= 1
+                if not listening[me]:
+                    del listening[me]
 
-        return StreamingResponse(told(), media_type="text/event-stream", headers={"Cache-Control": "no-store"})
+        return _Stream(told(), media_type="text/event-stream", headers={"Cache-Control": "no-store"})
 
     return routes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -12,7 +13,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoes
 from listener import words
 from listener.store import Store
 from listener.types import UNKNOWN_REGION, Incident, IncidentState
-from listener.web import live, views
+from listener.web import live, standing, views
 from listener.web.subpath import within
 
 if TYPE_CHECKING:
@@ -52,17 +53,22 @@ def environment() -> Environment:
     return made
 
 
+def spoken(request: Request, known: Mapping[str, words.Words]) -> words.Words:
+    """The language of whoever asks."""
+    return words.chosen(
+        known,
+        request.query_params.get("lang", ""),
+        request.cookies.get(words.COOKIE, ""),
+        request.headers.get("accept-language", ""),
+    )
+
+
 def renderer(store: Store, settings: Settings) -> Page:
     """What all pages share."""
     templates = environment()
 
     def page(request: Request, template: str, values: dict[str, Any], status: int = 200) -> Response:
-        said = words.chosen(
-            settings.words,
-            request.query_params.get("lang", ""),
-            request.cookies.get(words.COOKIE, ""),
-            request.headers.get("accept-language", ""),
-        )
+        said = spoken(request, settings.words)
         now = settings.clock()
         health = store.health()
         body = templates.get_template(template).render(
@@ -106,6 +112,7 @@ def router(store: Store, settings: Settings, page: Page) -> APIRouter:
                 "map": views.outlines(),
                 "places": views.places(store, incidents, _codes(settings)),
                 "rows": views.rows(store, incidents, now),
+                "wanted": len({one.source for one in standing.labels_wanted(store)}),
             },
         )
 
@@ -143,11 +150,15 @@ def router(store: Store, settings: Settings, page: Page) -> APIRouter:
     def sources(request: Request) -> Response:
         now = settings.clock()
         health = sorted(store.health(), key=lambda h: (-h.errors_in_a_row, h.last_success_at is not None, h.source))
-        return page(request, "sources.html", {"health": health, "dropped": _dropped(store, now)})
+        values = {"health": health, "dropped": _dropped(store, now)}
+        told = {"model": standing.model(store), "wanted": standing.labels_wanted(store)}
+        return page(request, "sources.html", {**values, **told})
 
     @routes.get("/methodology")
     def methodology(request: Request) -> Response:
-        return page(request, "methodology.html", {"audit": settings.audit})
+        model = standing.model(store)
+        audit = model.figures if model and model.figures else settings.audit
+        return page(request, "methodology.html", {"audit": audit, "model": model})
 
     return routes
 

@@ -157,13 +157,14 @@ def source_out(health: SourceHealth) -> SourceOut:
     )
 
 
-def post_out(mention: Mention) -> PostOut:
+def post_out(mention: Mention, *, texts: bool = True) -> PostOut:
+    """Without `texts` nothing of it is the author's own words, nor leads to them."""
     return PostOut(
-        id=mention.post.id,
+        id=mention.post.id if texts else "",
         source=mention.post.source,
         at=mention.at,
-        text=mention.post.text,
-        url=mention.post.url,
+        text=mention.post.text if texts else "",
+        url=mention.post.url if texts else "",
         services=list(mention.services),
         label=mention.score.label,
         chatter=round(mention.score.chatter, 4),

@@ -17,8 +17,9 @@ function localTimes(root) {
 }
 
 async function refresh() {
+  if (document.querySelector("[data-still]")) return; // a form that somebody fills in
   const answer = await fetch(location.href, { headers: { Accept: "text/html" } });
-  if (!answer.ok) return;
+  if (!answer.ok) throw new Error(`answered ${answer.status}`);
   const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
   localTimes(fresh);
   const open = new Set([...document.querySelectorAll("details[open] summary")].map((s) => s.textContent));
