@@ -33,6 +33,7 @@ COMMANDS = (
     "verify",
     "backup",
     "restore",
+    "dead-letters",
     "label",
     "train",
     "evaluate",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import re
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -22,7 +23,10 @@ from tests.builders import post
 from tests.conftest import ROOT
 
 LONG = 6_000  # characters; a post is cut to 4,000
-BOUND = 0.25  # seconds of CPU for one text; what goes back quadratically takes twice as long, what does not a hundredth
+NOTICED = 0.02  # seconds of CPU for one text, above which twice the text is tried; what does not go back takes a tenth
+GROWTH = 3.0  # how much longer twice the text may take: twice is what it should, four times is going back
+BOUND = 1.0  # seconds of CPU for one text, however it grows
+TRIES = 3  # the quickest counts: a busy machine makes things slower, never quicker
 CUT = {  # these are shown so many characters at most
     "listener/kinds.py:_DURATION": 100,
     "listener/sources/_dates.py:_TIME_FIRST": 100,
@@ -73,28 +77,21 @@ def _flags(call: ast.Call) -> int:
     return sum(getattr(re, name) for name in dict.fromkeys(names) if name.isupper() and hasattr(re, name))
 
 
-def provoking(pattern: str | bytes, flags: int) -> Iterator[str]:
-    """For each repeat in a pattern: what leads up to it, very many of what it repeats, and an end that spoils the match."""
+def provoking(pattern: str | bytes, flags: int, length: int = LONG) -> Iterator[str]:
+    """For each repeat in a pattern: what leads up to it, very many of what it repeats, and an end that spoils the match.
+
+    Of another length they are the same texts in the same order.
+    """
     tree = parser.parse(pattern, flags)
     for before, body in _repeats(list(tree), ""):
         one = _sample(body) or "a"
         for unit in (one, f"{one}{_sample(body, last=True) or 'b'}"):
             for lead in (before, before * 2, ""):
                 for spoil in ("", "\x00", "\n!", " <", "é"):
-                    yield (lead + unit * (LONG // len(unit)))[:LONG] + spoil
+                    yield (lead + unit * (length // len(unit)))[:length] + spoil
         if before:
-            yield (before * (LONG // len(before)))[:LONG] + "\x00"
-    yield from (
-        "a" * LONG,
-        "1" * LONG,
-        " " * LONG,
-        "\n" * LONG,
-        "<" * LONG,
-        "@a" * (LONG // 2),
-        "a." * (LONG // 2),
-        "\\" * LONG,
-        "&#" * LONG,
-    )
+            yield (before * (length // len(before)))[:length] + "\x00"
+    yield from ((unit * length)[:length] for unit in ("a", "1", " ", "\n", "<", "@a", "a.", "\\", "&#"))
 
 
 def _repeats(items: list[Any], before: str) -> Iterator[tuple[str, list[Any]]]:
@@ -165,27 +162,55 @@ def asked(made: re.Pattern[Any], verb: str, text: Any) -> None:
         getattr(made, verb)(text)
 
 
+def cost(made: re.Pattern[Any], verb: str, text: Any) -> float:
+    """Seconds of CPU at best; a text that is soon done with is tried once."""
+    best = BOUND * 1000
+    for _ in range(TRIES):
+        began = time.process_time()
+        asked(made, verb, text)
+        best = min(best, time.process_time() - began)
+        if best < NOTICED:
+            break
+    return best
+
+
+def goes_back(used: Used, verbs: frozenset[str], length: int = LONG, most: int | None = None) -> str:
+    """What makes a pattern think for long, in words; empty when nothing does."""
+    made = re.compile(used.pattern, used.flags)
+    pairs = zip(*(provoking(used.pattern, used.flags, size) for size in (length, 2 * length)), strict=True)
+    for text, twice in dict.fromkeys((text[:most], twice[:most]) for text, twice in pairs):
+        given: list[Any] = [
+            one.encode("utf-8", "replace") if isinstance(used.pattern, bytes) else one for one in (text, twice)
+        ]
+        for verb in verbs:
+            took = cost(made, verb, given[0])
+            told = f"{used.pattern!r}.{verb} took {took:.2f} s on {text[:40]!r}, {len(text)} long"
+            if took > BOUND:
+                return told
+            if took > NOTICED and most is None and (longer := cost(made, verb, given[1])) > GROWTH * took:
+                return f"{told}, and {longer / took:.1f} times that on twice as much"
+    return ""
+
+
 @pytest.mark.parametrize("where", sorted(FOUND))
 def test_no_text_makes_a_pattern_go_back_for_long(where: str) -> None:
     used = FOUND[where]
-    made = re.compile(used.pattern, used.flags)
-    for text in dict.fromkeys(text[: CUT.get(where)] for text in provoking(used.pattern, used.flags)):
-        given: Any = text.encode("utf-8", "replace") if isinstance(used.pattern, bytes) else text
-        for verb in BY_ANOTHER_NAME.get(where, used.asks):
-            began = time.process_time()
-            asked(made, verb, given)
-            took = time.process_time() - began
-            assert took < BOUND, f"{used.pattern!r}.{verb} took {took:.1f} s on {text[:40]!r}, {len(text)} long"
+    assert goes_back(used, BY_ANOTHER_NAME.get(where, used.asks), most=CUT.get(where)) == ""
 
 
-@pytest.mark.parametrize(("pattern", "verb", "length"), [(r"(a+)+$", "match", 22), (r"\s*x.*\bfor", "search", LONG)])
-def test_the_test_finds_patterns_that_go_back(pattern: str, verb: str, length: int) -> None:
-    slowest = 0.0
-    for text in dict.fromkeys(f"{text[:length]}{text[-1]}" for text in provoking(pattern, 0)):
-        began = time.process_time()
-        asked(re.compile(pattern), verb, text)
-        slowest = max(slowest, time.process_time() - began)
-    assert slowest > 0.05
+@pytest.mark.parametrize(
+    ("pattern", "verb", "length", "bound", "said"),
+    [
+        (r"(a+)+$", "match", 23, 0.05, "took"),  # a few more and it would never end
+        (r"\s*x.*\bfor", "search", LONG, BOUND, "times that on twice as much"),
+        (r"a.*b.*c", "search", LONG // 6, BOUND, "times that on twice as much"),
+    ],
+)
+def test_the_test_finds_patterns_that_go_back(
+    pattern: str, verb: str, length: int, bound: float, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.modules[__name__], "BOUND", bound)
+    assert said in goes_back(Used(pattern, 0, frozenset()), frozenset({verb}), length)
 
 
 def test_a_post_made_to_provoke_is_understood_at_once(pipeline: Pipeline) -> None:
@@ -208,4 +233,4 @@ def test_a_post_made_to_provoke_is_understood_at_once(pipeline: Pipeline) -> Non
     posts = [post(unit * (LONG // len(unit)), id=f"t:{n}") for n, unit in enumerate(units)]
     began = time.process_time()
     assert len(pipeline.understand(posts)) == len(posts)
-    assert time.process_time() - began < BOUND * len(posts)
+    assert time.process_time() - began < BOUND / 4 * len(posts)

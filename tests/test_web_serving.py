@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import resource
 import signal
 import socket
 import subprocess
@@ -135,6 +136,30 @@ def _hung_up(half: socket.socket, *, drips: bool) -> bool:
         return False
     except ConnectionError:
         return True
+
+
+MANY = 1_000
+
+
+def test_a_thousand_half_requests_and_a_thousand_streams_shut_nobody_out(store: Store) -> None:
+    """All of them at once, from one address, under the limits as they are."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, 4 * MANY)), hard))  # ours, who attack
+    with served(app_of(store)) as base, contextlib.ExitStack() as stack:
+        address = ("127.0.0.1", int(base.rpartition(":")[2]))
+        took = []
+        for n in range(2 * MANY):
+            line = stack.enter_context(socket.create_connection(address))
+            line.sendall(b"GET /events HTTP/1.1\r\nHost: a\r\n\r\n" if n % 2 else HALVES[n // 2 % len(HALVES)])
+            if n % 40 == 0:
+                began = time.monotonic()
+                assert ask(base, "/healthz").text == "ok\n", n
+                took.append(time.monotonic() - began)
+        assert ask(base, "/sources").status_code == 200
+        assert max(took) < 1
+        print(
+            f"\n/healthz beside them: at most {1000 * max(took):.0f} ms, {1000 * sum(took) / len(took):.0f} ms on average"
+        )
 
 
 def test_an_answer_that_takes_longer_than_our_patience_is_given(

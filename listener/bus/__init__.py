@@ -7,6 +7,8 @@ publishes, and publishes again what nobody confirms.
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Protocol
 
 from listener import config
@@ -42,6 +44,17 @@ class Delivery(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class DeadLetter:
+    """What nobody could work on, and why."""
+
+    number: int  # by which the bus knows it, the older the smaller
+    id: str  # what it was buried under
+    body: bytes = field(repr=False)
+    reason: str
+    buried_at: datetime | None = None  # as far as the bus has a clock
+
+
 class Bus(Protocol):
     """A bus that is open. Used from one event loop; what it can't do now it tries again until it can."""
 
@@ -65,6 +78,14 @@ class Bus(Protocol):
 
     async def bury(self, id: str, body: bytes, reason: str) -> None:
         """Put what can't be worked on among the dead letters, once an id."""
+        ...
+
+    async def dead_letters(self) -> list[DeadLetter]:
+        """All there are, oldest first."""
+        ...
+
+    async def remove(self, letter: DeadLetter) -> None:
+        """For good; one that is gone already is fine."""
         ...
 
     async def ring(self) -> None:

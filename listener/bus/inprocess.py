@@ -7,6 +7,7 @@ from collections import OrderedDict, deque
 from dataclasses import dataclass, field
 
 from listener import config
+from listener.bus import DeadLetter
 from listener.bus._bell import Bell
 
 REMEMBERED = 10_000  # ids that are recognised when they are published again
@@ -47,7 +48,8 @@ class InProcessBus:
         self._out: dict[Parcel, None] = {}  # in order
         self._changed = Bell()
         self._bell = Bell()
-        self.dead: deque[tuple[str, bytes, str]] = deque(maxlen=DEAD_KEPT)  # id, body, reason; oldest first
+        self._dead: deque[DeadLetter] = deque(maxlen=DEAD_KEPT)
+        self._buried = 0
 
     @property
     def rings(self) -> int:
@@ -79,7 +81,15 @@ class InProcessBus:
 
     async def bury(self, id: str, body: bytes, reason: str) -> None:
         if self._is_new(f"dead:{id}"):
-            self.dead.append((id, body, reason))
+            self._buried += 1
+            self._dead.append(DeadLetter(self._buried, id, body, reason))
+
+    async def dead_letters(self) -> list[DeadLetter]:
+        return list(self._dead)
+
+    async def remove(self, letter: DeadLetter) -> None:
+        if letter in self._dead:
+            self._dead.remove(letter)
 
     async def ring(self) -> None:
         self._bell.strike()

@@ -18,6 +18,7 @@ from nats.js import JetStreamContext, api
 from nats.js import errors as js_errors
 
 from listener import config, telemetry
+from listener.bus import DeadLetter
 from listener.bus._bell import Bell
 from listener.errors import BusError
 
@@ -27,9 +28,11 @@ ANSWER = 5.0  # seconds the server may take
 AT_FIRST = 30.0  # seconds it may take to be there at all
 FIRST_WAIT, LONGEST_WAIT = 0.05, 2.0  # seconds between tries
 FULL = {10047, 10076, 10077}  # server's codes: no room (resources, bytes, messages)
+NO_MESSAGE = 10057  # server's code: no such message, or none any more
 HEADROOM = 4096  # bytes of a message that are not its body
 CONSUMER = "understand"
 ID, REASON = "Nats-Msg-Id", "Listener-Reason"
+DEAD = "dead:"  # before the id of a dead letter: the server knows what it was published under already
 
 log = telemetry.log("bus")
 
@@ -63,6 +66,7 @@ class NatsBus:
         self._settings = settings
         self._posts = f"{settings.stream}.posts"
         self._dead = f"{settings.stream}.dead"
+        self._graves = f"{settings.stream}-dead"  # the stream of the dead letters
         self._struck = f"{settings.stream}.bell"
         self._connection = Client()
         self._js: JetStreamContext = self._connection.jetstream(timeout=ANSWER)
@@ -114,7 +118,26 @@ class NatsBus:
 
     async def bury(self, id: str, body: bytes, reason: str) -> None:
         plain = " ".join(reason.encode("ascii", "replace").decode().split())
-        await self._send(self._dead, body, {ID: f"dead:{id}", REASON: plain[:500]})
+        await self._send(self._dead, body, {ID: f"{DEAD}{id}", REASON: plain[:500]})
+
+    async def dead_letters(self) -> list[DeadLetter]:
+        found: list[DeadLetter] = []
+        while True:
+            after = found[-1].number + 1 if found else 1
+            try:
+                message = await self._js.get_msg(self._graves, seq=after, subject=self._dead, next=True)
+            except js_errors.NotFoundError:  # there is no further one
+                return found
+            except errors.Error as error:
+                raise BusError(f"bus: the dead letters can't be read: {error}") from error
+            found.append(_letter(message))
+
+    async def remove(self, letter: DeadLetter) -> None:
+        try:
+            await self._js.delete_msg(self._graves, letter.number)
+        except errors.Error as error:
+            if not isinstance(error, js_errors.APIError) or error.err_code != NO_MESSAGE:
+                raise BusError(f"bus: dead letter {letter.number} can't be removed: {error}") from error
 
     async def fetch(self, wait: float) -> NatsDelivery | None:
         try:
@@ -196,7 +219,7 @@ class NatsBus:
             **common,  # type: ignore[arg-type]
         )
         dead = api.StreamConfig(
-            name=f"{self._settings.stream}-dead",
+            name=self._graves,
             subjects=[self._dead],
             max_age=DEAD_FOR,
             duplicate_window=SAME_WITHIN,
@@ -219,6 +242,12 @@ class NatsBus:
                 filter_subject=self._posts,
             )
             await self._js.add_consumer(self._settings.stream, consumer)
+
+
+def _letter(message: api.RawStreamMsg) -> DeadLetter:
+    headers = message.headers or {}
+    id = str(headers.get(ID, "")).removeprefix(DEAD)
+    return DeadLetter(message.seq or 0, id, message.data or b"", str(headers.get(REASON, "")), message.time)
 
 
 def _servers(url: str) -> list[str]:

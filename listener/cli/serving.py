@@ -32,6 +32,16 @@ class Patient(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self._expect_a_request()
+        self._make_room()
+
+    def _make_room(self) -> None:
+        """Of too many connections the one whose request is awaited longest goes, so that they shut nobody out."""
+        if len(self.connections) < CONNECTIONS:
+            return
+        others = [one for one in self.connections if isinstance(one, Patient) and not one.transport.is_closing()]
+        waiting = [one for one in others if one.is_waiting and one is not self]
+        if len(others) >= CONNECTIONS and waiting:
+            min(waiting, key=lambda one: one._deadline.when() if one._deadline else 0.0)._give_up()
 
     def on_response_complete(self) -> None:
         self._expect_a_request()
@@ -47,9 +57,13 @@ class Patient(H11Protocol):
             self._deadline.cancel()
         self._deadline = self.loop.call_later(PATIENCE, self._give_up)
 
+    @property
+    def is_waiting(self) -> bool:
+        """For a request, be it the first or the next; else an answer is on its way."""
+        return self.cycle is None or self.cycle.response_complete  # type: ignore[redundant-expr] # None at first
+
     def _give_up(self) -> None:
-        answered = self.cycle is None or self.cycle.response_complete  # type: ignore[redundant-expr] # None at first
-        if answered:  # else an answer is on its way
+        if self.is_waiting:
             self.transport.abort()
 
 

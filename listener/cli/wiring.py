@@ -34,7 +34,7 @@ ConfigOption = Annotated[
 ModelOption = Annotated[
     Path | None, typer.Option("--model", metavar="DIR", help="Model folder; default: the one of the config.")
 ]
-KEY_BYTES = 32
+KEY_BYTES, SHORTEST_KEY = 32, 16  # of one that is made, and of one that the config gives
 COMMON = ("region", "language", "topic")  # keys any source may have, whatever its kind
 
 
@@ -138,8 +138,12 @@ def author_key(config: Config) -> bytes:
 
     Beside a store on a server there is no place: then it is kept in the user's data directory, of this machine only.
     """
-    if config.privacy.author_key:
-        return config.privacy.author_key.encode()[:64]
+    if own := config.privacy.author_key.encode()[:64]:
+        if len(own) < SHORTEST_KEY:
+            raise ConfigError(
+                f"privacy: author_key: at least {SHORTEST_KEY} characters, so that nobody tries them all out"
+            )
+        return own
     path = key_path(config)
     if path is None:
         return secrets.token_bytes(32)

@@ -248,8 +248,8 @@ class Db:
 
         >>> import listener
         >>> frame = listener.sample().posts("instagram", "BG", limit=2)
-        >>> frame["language"].tolist(), "text" in frame
-        (['bg', 'bg'], False)
+        >>> frame["services"].tolist(), "text" in frame
+        ([['instagram'], ['instagram']], False)
         """
         end_at = self._instant(until, self.end_at)
         for kind, name in (("service", service), ("region", region)):

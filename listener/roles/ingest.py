@@ -136,6 +136,7 @@ class Ingest:
     async def _led(self, *, is_paced: bool) -> None:
         """Wait until it is up to us, and begin to number."""
         is_waiting = False
+        self.metrics.leads.labels("ingest").set(0)
         while not await asyncio.to_thread(self.store.lead, "ingest"):
             if not is_waiting:
                 log.info("ingest_stands_by")
@@ -151,7 +152,7 @@ class Ingest:
         with self.store.transaction() as tx:
             was = lane_of(self.store)
             if was.paced != is_paced:
-                was = Lane(epoch=was.epoch, changed=was.changed)
+                was = Lane(epoch=was.epoch, changed=was.changed, beside=was.beside)
             # By the clock, so that a store restored from a backup takes no batch of its former life for a new one.
             epoch = max(was.epoch + 1, int(self._clock().timestamp()))
             self._lane = msgspec.structs.replace(was, epoch=epoch, done=0, paced=is_paced)

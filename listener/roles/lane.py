@@ -25,6 +25,7 @@ class Lane(msgspec.Struct, frozen=True, omit_defaults=True):
     paced: bool = False  # an archive: nothing more is stored before all minutes up to `until` were watched
     watched: datetime | None = None  # the last minute watched
     changed: datetime | None = None  # the earliest point that others changed since then
+    beside: int = 0  # how often something was stored out of turn: dead letters that were taken up again
 
     def waits_for_watch(self) -> bool:
         return self.paced and self.until is not None and (self.watched is None or self.watched < self.until)

@@ -124,7 +124,8 @@ class Watch:
             now = lane_of(self.store)
             if now.paced != lane.paced:
                 return  # another kind of time has begun meanwhile
-            changed = None if (now.epoch, now.done) == (lane.epoch, lane.done) else now.changed
+            is_known = (now.epoch, now.done, now.beside) == (lane.epoch, lane.done, lane.beside)
+            changed = None if is_known else now.changed
             put_lane(tx, msgspec.structs.replace(now, watched=due, changed=changed))
         self._watched = due
 

@@ -35,13 +35,8 @@ class _Cell:
 
 def affected(mentions: Iterable[Mention], lookback: timedelta) -> set[tuple[str, datetime]]:
     """The (service, bin)s whose points a new, edited or erased mention can change: its own and those that look back on it."""
-    steps = range(lookback // BIN + 1)
-    return {
-        (service, grid.floor(mention.at) + step * BIN)
-        for mention in mentions
-        for service in mention.services
-        for step in steps
-    }
+    touched = {(service, at) for mention in mentions for at in [grid.floor(mention.at)] for service in mention.services}
+    return {(service, at + step * BIN) for service, at in touched for step in range(lookback // BIN + 1)}
 
 
 def aggregate(
@@ -60,10 +55,13 @@ def aggregate(
     wanted: dict[str, set[datetime]] = defaultdict(set)
     for service, bin_at in bins:
         wanted[service].add(bin_at)
+    of_service: dict[str, list[Mention]] = {service: [] for service in sorted(wanted)}
+    for mention in mentions:
+        for service in of_service.keys() & set(mention.services):
+            of_service[service].append(mention)
     points: list[Point] = []
-    for service in sorted(wanted):
-        of_service = sorted((m for m in mentions if service in m.services), key=lambda m: (m.at, m.post.id))
-        cells = _Tally(lookback, lateness, floor).add_up(of_service)
+    for service, said in of_service.items():
+        cells = _Tally(lookback, lateness, floor).add_up(sorted(said, key=lambda m: (m.at, m.post.id)))
         points += [
             _point(SeriesKey(service, region), bin_at, cell)
             for (region, bin_at), cell in sorted(cells.items())

@@ -21,7 +21,7 @@ from listener.types import Floats
 GATE_LOSS = 0.02  # of chatter, that the gate may keep from being judged
 _GATE_STRENGTH = 0.5  # scikit-learn's C
 ALTERED = 0.6  # weight of an altered copy beside the post it was made from
-_RARE = 3  # a column in fewer training posts than this is left out, when there are many posts
+_RARE = 3  # a column in fewer training posts than this is left out; of few posts, in fewer than two
 _STRENGTH = 0.3  # scikit-learn's C
 _NEAR_ENOUGH, _ROUNDS = 0.02, 60  # its tol and max_iter: closer takes twice the time for the same answers
 _NEVER = -30.0  # logits of a class that no post had
@@ -240,7 +240,7 @@ def _lesson(
     """Columns that are not too rare, the rows and their altered copies in these, what they are, and how much each weighs."""
     from scipy import sparse
 
-    fewest = min(rare, 1 + len(rows) // 1000)
+    fewest = min(rare, 2 + len(rows) // 1000)  # what one post has is no rule, and half of all columns
     seen = np.flatnonzero(np.bincount(plain[rows].indices, minlength=plain.shape[1]) >= fewest)
     matrix = sparse.vstack([plain[rows][:, seen], altered[rows][:, seen]], format="csr")
     wanted = np.tile(target[rows], 2)

@@ -10,7 +10,6 @@ from datetime import timedelta
 import pytest
 
 from listener.bus import Bus, open_bus
-from listener.bus.inprocess import InProcessBus
 from listener.config import Bus as Settings
 from listener.errors import BusError, ConfigError
 from tests.servers import nats
@@ -137,14 +136,21 @@ async def test_a_full_bus_lets_the_publisher_wait_until_there_is_room(place: tup
         assert await taken(bus, 3) == [b"1", b"2", b"3"]
 
 
-async def test_dead_letters_are_kept_once_with_their_reason(place: tuple[str, str]) -> None:
+async def test_dead_letters_are_kept_once_with_their_reason_until_they_are_removed(place: tuple[str, str]) -> None:
     async with opened(place) as bus:
+        assert await bus.dead_letters() == []
         await bus.bury("1-1-0", b"poison", "ValueError: çok\nkötü")
         await bus.bury("1-1-0", b"poison", "ValueError: again")
-        ((id, body, reason),) = await dead_letters(bus, place)
-        assert (id, body) == ("1-1-0", b"poison")
-        assert reason.startswith("ValueError: ")
+        await bus.bury("", b"", "not a batch of ours")
+        first, second = await bus.dead_letters()
+        assert (first.id, first.body, second.id, second.body) == ("1-1-0", b"poison", "", b"")
+        assert first.reason.startswith("ValueError: ")
+        assert second.reason == "not a batch of ours"
+        assert first.number < second.number
         assert await bus.fetch(AWHILE) is None
+        await bus.remove(first)
+        await bus.remove(first)
+        assert await bus.dead_letters() == [second]
 
 
 async def test_the_bell_wakes_who_waits_and_who_came_too_late_need_not_wait(place: tuple[str, str]) -> None:
@@ -156,26 +162,6 @@ async def test_the_bell_wakes_who_waits_and_who_came_too_late_need_not_wait(plac
         await asyncio.wait_for(waiting, SOON)
         await asyncio.wait_for(bus.rung(seen, 60), SOON)
         await bus.rung(bus.rings, 0.01)  # nobody rings: it gives up
-
-
-async def dead_letters(bus: Bus, place: tuple[str, str]) -> list[tuple[str, bytes, str]]:
-    """Id, body and reason, oldest first."""
-    if isinstance(bus, InProcessBus):
-        return list(bus.dead)
-    from nats.aio.client import Client
-
-    client = Client()
-    await client.connect(place[0])
-    subscription = await client.jetstream().subscribe(f"{place[1]}.dead", ordered_consumer=True)
-    try:
-        made = []
-        for _ in range((await client.jetstream().stream_info(f"{place[1]}-dead")).state.messages):
-            message = await subscription.next_msg(timeout=SOON)
-            headers = message.headers or {}
-            made.append((headers["Nats-Msg-Id"].removeprefix("dead:"), message.data, headers["Listener-Reason"]))
-        return made
-    finally:
-        await client.close()
 
 
 async def test_a_bus_nobody_serves_and_one_that_does_not_answer_say_so(monkeypatch: pytest.MonkeyPatch) -> None:

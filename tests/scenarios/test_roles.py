@@ -160,7 +160,7 @@ async def test_posts_that_break_our_code_are_buried_with_the_reason_and_stop_nob
         await bus.publish("not a batch", b"?")
         await crew(["ingest", "understand", "watch"], store, bus, broken, path).run()
         kept, dropped = {mention.post.id for mention in store.mentions(limit=10_000)}, store.dropped()
-    reasons = Counter(reason for _, _, reason in bus.dead)
+    reasons = Counter(letter.reason for letter in await bus.dead_letters())
     assert reasons == {"RuntimeError: sevens are too much for me": len(sevens), "not a batch of ours": 1}
     assert sum(count for (_, reason), count in dropped.items() if reason == "poison") == len(sevens)
     assert sum(dropped.values()) + len(kept) == len(ids)
@@ -190,8 +190,9 @@ async def test_a_batch_nobody_can_read_or_survive_is_buried_and_the_next_one_sto
                 await bus.rung(bus.rings, 0.1)
         assert [m.post.id for m in store.mentions()] == ["test:2"]
         assert store.cursor("test") == "after 2"
-        assert bus.dead[1][1] == deadly
-    assert [(id, reason.partition(":")[0]) for id, _, reason in bus.dead] == [
+    letters = await bus.dead_letters()
+    assert letters[1].body == deadly
+    assert [(letter.id, letter.reason.partition(":")[0]) for letter in letters] == [
         ("7-1-0", "unreadable"),
         ("7-2-0", "given out 13 times, never stored"),
     ]
