@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
+
+_ON_A_SCREEN = 12
+_UNMEASURED = "was not measured"
 
 
 class Bounds(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -28,10 +31,28 @@ class Floors(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 def falls(scores: Mapping[str, Any], floors: Floors) -> list[str]:
     """What does not reach its floor, a line each; a figure that nobody measured does not reach it either."""
     return [
-        f"{where}: {name} {'was not measured (train with --thorough)' if have is None else f'{have:g}'}, {word} {bound:g}"
+        f"{where}: {name} {f'{_UNMEASURED} (train with --thorough)' if have is None else f'{have:g}'}, {word} {bound:g}"
         for where, name, have, word, bound in _figures(scores, floors)
         if have is None or (have < bound if word == "floor" else have > bound)
     ]
+
+
+def in_short(below: Sequence[str]) -> list[str]:
+    """What `falls` found, as many lines as fit a screen.
+
+    >>> in_short(["tr: f1 0.5, floor 0.8"])
+    ['tr: f1 0.5, floor 0.8']
+    """
+    if len(below) <= _ON_A_SCREEN:
+        return list(below)
+    unmeasured = sum(_UNMEASURED in line for line in below)
+    fell = [line for line in below if _UNMEASURED not in line]
+    lines = fell[:_ON_A_SCREEN]
+    if len(fell) > len(lines):
+        lines.append(f"and {len(fell) - len(lines)} more that are too low or too high")
+    if unmeasured:
+        lines.append(f"and {unmeasured} that were not measured (train with --thorough)")
+    return lines
 
 
 def _figures(scores: Mapping[str, Any], floors: Floors) -> Iterator[tuple[str, str, float | None, str, float]]:

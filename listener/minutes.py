@@ -11,6 +11,7 @@ from listener import telemetry
 from listener.drifting import tell_drift
 from listener.recorder import Recorder
 from listener.signals import bins
+from listener.types import IncidentState
 
 GRACE = timedelta(seconds=5)  # posts of a minute may arrive a little after it
 FORGET_EVERY = timedelta(hours=1)  # how often texts past the retention are erased
@@ -33,6 +34,7 @@ def watch(recorder: Recorder, minute: datetime, metrics: telemetry.Metrics, do: 
             to=str(transition.to_state),
             regions=",".join(transition.incident.regions),
         )
+    metrics.trouble(do(partial(recorder.store.incidents, states=(IncidentState.FIRING,), limit=1000)))
 
 
 def keep_house(recorder: Recorder, minute: datetime, metrics: telemetry.Metrics, do: Do = lambda step: step()) -> None:

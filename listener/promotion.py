@@ -24,7 +24,7 @@ from listener.classify.folder import BESIDE, FILES, digest_at
 from listener.classify.modelfile import Meta
 from listener.datafile import bytes_of, decoded
 from listener.errors import InputError, ListenerError, ModelError
-from listener.floors import Floors, falls
+from listener.floors import Floors, falls, in_short
 from listener.text.language import Identifier
 
 RECORD, HISTORY = "promotion.json", "history.jsonl"
@@ -72,8 +72,10 @@ def promote(
         meta = _checked(staged, candidate)
         below = falls(meta.scores, decoded(bytes_of(floors), Floors, floors))
         if below and not force:
-            told = "".join(f"\n  {line}" for line in below)
-            raise ListenerError(f"{candidate} is refused, {len(below)} figures fall below {floors}:{told}")
+            told = "\n  ".join(
+                [*in_short(below), "nothing was changed; --force --reason WORDS puts it in force all the same"]
+            )
+            raise ListenerError(f"{candidate} is refused, {len(below)} figures fall below {floors}:\n  {told}")
         model, previous = digest_at(staged), digest_at(to)
         if model == previous:
             raise ListenerError(f"{candidate}: this model is in force at {to} already")

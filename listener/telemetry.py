@@ -14,7 +14,7 @@ from typing import Any
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-from listener.types import Drift, Mention
+from listener.types import Drift, Incident, Mention
 
 LEVELS = ("debug", "info", "warning", "error")
 
@@ -100,7 +100,7 @@ class Metrics:
         self.queue = Gauge(f"{name}_queue_posts", "Posts waiting to be understood", registry=registry)
         self.ratio = Gauge(
             f"{name}_signal_ratio",
-            "Observed over expected in the last 15 minutes",
+            "Observed over expected, of the regions of incidents that are firing",
             ["service", "region"],
             registry=registry,
         )
@@ -158,6 +158,23 @@ class Metrics:
         self._model.labels(digest).set(1)
         self._model_since.set(since.timestamp())
         self._model_refused.set(refused)
+
+    def trouble(self, firing: Iterable[Incident]) -> None:
+        """The incidents that are firing after a minute was watched."""
+        self.incidents.clear()
+        self.ratio.clear()
+        for incident in firing:
+            for part in incident.parts:
+                self.incidents.labels(part.region).inc()
+                if part.expected > 0:
+                    self.ratio.labels(incident.service, part.region).set(part.observed / part.expected)
+
+    def listens_no_more(self) -> None:
+        """Another process does: what this one said of its sources would look like silence."""
+        for gauge in (self.source_lag, self.source_success):
+            gauge.clear()
+        for gauge in (self.queue, self.unconfirmed):
+            gauge.set(0)
 
     def took(self, mentions: Iterable[Mention], dropped: Mapping[str, int]) -> None:
         """A batch was stored."""

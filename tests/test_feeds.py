@@ -135,9 +135,14 @@ HOSTILE = {
     "a long author in broken markup": f"{BROKEN}<author>{'a' * 64_000}</author>".encode(),
     "nothing but brackets": b"<rss version='2.0'>" + b"<" * 4_000_000,
     "attributes in broken markup": f"{BROKEN}<item {'a=1 ' * 20_000}/></channel></rss>".encode(),
-    "depth": rss("<b>" * 10_000 + "</b>" * 10_000),
+    "depth": rss("<b>" * 100_000 + "</b>" * 100_000),
     "items": rss(*(f"<item><guid>{i}</guid></item>" for i in range(6_000))),
     "a long field": rss(item("1", "x" * 100_000)),
+    "a long entity told often": b'<!DOCTYPE r [<!ENTITY a "'
+    + b"ha" * 50_000
+    + b'">]><rss version="2.0"><channel><title>'
+    + b"&a;" * 10_000
+    + b"</title></channel></rss>",
     "laughs": b'<!DOCTYPE r [<!ENTITY a "ha"><!ENTITY b "' + b"&a;" * 50 + b'"><!ENTITY c "' + b"&b;" * 50 + b'">]>'
     b'<rss version="2.0"><channel><title>&c;</title></channel></rss>',
 }

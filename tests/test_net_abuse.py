@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 import os
 import sys
@@ -53,13 +54,14 @@ BIG = rss(
 ABUSE: dict[str, tuple[Any, str]] = {
     "/gigabyte": (flood(GIB), "too_large"),
     "/endless": (flood(), "too_large"),
-    "/gzip-bomb": (packed(bytes(GIB // 4)), "too_large"),
+    "/gzip-bomb": (answer(200, gzip.compress(bytes(GIB // 64)) * 64, {"Content-Encoding": "gzip"}), "too_large"),
     "/double-gzip": (packed(bytes(2**20), times=2), "encoding"),
     "/brotli-bomb": (squeezed(bytes(GIB // 4)), "too_large"),
     "/slow-head": (slow_head(0.05), "timeout"),
     "/slow-body": (drip(rss(item("1")), 0.05), "timeout"),
     "/cut": (answer(200, b"", {"Content-Length": "10"}), "protocol"),
     "/long-header": (answer(200, b"", {"X": "y" * 2**20}), "protocol"),
+    "/headers": (answer(200, b"", {f"X-{n}": "" for n in range(200_000)}), "protocol"),
     "/attributes": (answer(200, rss("<item " + " ".join(f'a{i}=""' for i in range(50_000)) + "/>")), "unsafe_feed"),
     "/laughs": (answer(200, b'<!DOCTYPE r [<!ENTITY a "' + b"ha" * 99 + b'">]><rss>&a;</rss>'), "unsafe_feed"),
     "/big": (squeezed(BIG), ""),
@@ -67,14 +69,18 @@ ABUSE: dict[str, tuple[Any, str]] = {
 
 
 async def test_every_kind_of_abuse_is_cut_short_with_a_reason_and_little_memory() -> None:
-    async with running(HttpServer({path: behave for path, (behave, _) in ABUSE.items()})) as server:
+    good = HttpServer({"/": answer(200, rss(item("1", "Инстаграм не ради")))})
+    async with (
+        running(HttpServer({path: behave for path, (behave, _) in ABUSE.items()})) as server,
+        running(good, host=OPEN) as other,
+    ):
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "tests.servers.fetching", *(server.url + path for path in ABUSE)),
+            *(sys.executable, "-m", "tests.servers.fetching", f"{other.url}/", *(server.url + path for path in ABUSE)),
             cwd=ROOT,
             stdout=asyncio.subprocess.PIPE,
         )
         lines = [json.loads(line) for line in (await process.communicate())[0].splitlines()]
-    *told, (ours, others) = lines
+    *told, (before, ours, others, lags) = lines
 
     assert {path: line["reason"] for path, line in zip(ABUSE, told, strict=True)} == {
         p: r for p, (_, r) in ABUSE.items()
@@ -82,8 +88,53 @@ async def test_every_kind_of_abuse_is_cut_short_with_a_reason_and_little_memory(
     assert told[-1]["items"] == 4_800
     assert [path for path, line in zip(ABUSE, told, strict=True) if path != "/big" and line["seconds"] > 5] == []
     assert 7 * 2**20 < len(BIG) < 10 * 2**20
-    assert ours < 300
+    assert ours - before < 64, "MiB more than after the first feed that means well"
     assert others < 512
+    assert len(lags) > 10
+    assert sorted(lags)[len(lags) * 19 // 20] < 2, "a source that means well is heard meanwhile"
+    print(
+        f"\n{ours - before:.0f} MiB more; the other source answered {len(lags)} times, the slowest in {max(lags):.2f} s"
+    )
+
+
+INSIDE = (
+    *("127.0.0.1", "127.0.0.2", "127.1", "127.0.1", "127.000.000.001", "127.255.255.254", "0.0.0.0", "0", "localhost"),
+    *("LOCALHOST", "localhost.", "localhost.localdomain", "2130706433", "017700000001", "0177.0.0.1", "0177.1", "0x7f.1"),
+    *("0x7f000001", "0x7f.0.0.1", "0X7F000001", "127.0.0.1.", "127%2e0%2e0%2e1", "%31%32%37.0.0.1", "127。0。0。1"),
+    *("127．0．0．1", "①②⑦.⓪.⓪.①", "１２７.０.０.１", "ｌｏｃａｌｈｏｓｔ", "ⓛⓞⓒⓐⓛⓗⓞⓢⓣ", "[::1]", "[::]", "[::127.0.0.1]"),
+    *("[0:0:0:0:0:0:0:1]", "[::ffff:127.0.0.1]", "[::ffff:7f00:1]", "[0:0:0:0:0:ffff:127.0.0.1]"),
+    *("[64:ff9b::7f00:1]", "[64:ff9b:1::7f00:1]"),
+    *("[2002:7f00:1::]", "[2001:0:7f00:1::1]", "[fe80::1]", "[fe80::1%25lo]", "[::1%25lo]", "[fd00::1]", "[fec0::1]"),
+    *("10.0.0.1", "172.16.0.1", "192.168.0.1", "100.64.0.1", "169.254.169.254", "169.254.170.2", "100.100.100.200"),
+    *("192.0.0.192", "[fd00:ec2::254]", "metadata.example", "inside.example", "two-faced.example", "six.example"),
+    *("public.example@127.0.0.1", "127.0.0.1#@public.example", "public.example:80@127.0.0.1", "127.0.0.1\\@public.example"),
+    *("public.example\t@127.0.0.1", "127.0.0.1%00.public.example", "127.0.0.1%0d%0aHost:x", "127.0.0.1&@public.example"),
+)  # fmt: skip
+NAMED = {
+    "metadata.example": [["169.254.169.254"]],
+    "inside.example": [["127.0.0.1"]],
+    "two-faced.example": [[OPEN, "127.0.0.1"]],
+    "six.example": [["::1"]],
+}
+
+
+async def test_no_way_of_writing_an_inside_address_leads_there_asked_for_or_redirected_to(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert len(set(INSIDE)) == len(INSIDE) >= 60
+    async with running() as trap, outside(monkeypatch, NAMED) as (edge, server):
+        port = trap.url.rpartition(":")[2]
+        async with running(host="::1", port=int(port)) as trap6:
+            reasons = set()
+            for where in INSIDE:
+                for target in (f"http://{where}:{port}/", f"http://{where}/"):
+                    server.behaviours["/"] = redirect(target.encode("utf-8").decode("latin-1"))
+                    for url in (target, f"{server.url}/"):
+                        with pytest.raises(SourceError) as refused:
+                            await edge.get(url)
+                        reasons.add(refused.value.reason)
+            assert (trap.connections, trap6.connections) == (0, 0)
+    assert reasons <= {"forbidden_address", "unreachable", "bad_url", "redirects", "protocol"}, reasons
 
 
 @asynccontextmanager

@@ -26,7 +26,24 @@ tests:
       - {{series: 'listener_notifications_failed_total{{channel="ops", reason="timeout"}}', values: '0+1x60'}}
       - {{series: 'listener_source_last_success_timestamp_seconds{{source="a", instance="i"}}', values: '0+0x60'}}
       - {{series: 'listener_incidents_open{{region="TR"}}', values: '0x30 1x30'}}
+      - {{series: 'listener_leads{{role="watch", instance="a"}}', values: '1x10 0x50'}}
+      - {{series: 'listener_leads{{role="watch", instance="b"}}', values: '0x60'}}
+      - {{series: 'listener_dead_letters_total{{reason="post"}}', values: '0x30 1x30'}}
     alert_rule_test:
+      - {{alertname: ListenerRoleWithoutLeader, eval_time: 10m}}
+      - alertname: ListenerRoleWithoutLeader
+        eval_time: 20m
+        exp_alerts:
+          - exp_labels: {{severity: critical, role: watch}}
+            exp_annotations: {{summary: "0 processes do what exactly one must: watch"}}
+      - {{alertname: ListenerDeadLetters, eval_time: 20m}}
+      - alertname: ListenerDeadLetters
+        eval_time: 40m
+        exp_alerts:
+          - exp_labels: {{severity: warning, reason: post}}
+            exp_annotations:
+              summary: listener could not work on 1.017 posts or batches within an hour
+              description: "`listener dead-letters` shows them with the reason."
       - {{alertname: OutageChatterInRegion, eval_time: 29m}}
       - alertname: OutageChatterInRegion
         eval_time: 35m
@@ -68,7 +85,7 @@ def test_every_metric_named_there_exists(path: Path) -> None:
 def test_prometheus_accepts_the_rules_and_they_speak_when_they_should(tmp_path: Path) -> None:
     done = subprocess.run(["promtool", "check", "rules", str(RULES)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "10 rules found" in done.stdout
+    assert "13 rules found" in done.stdout
     course = tmp_path / "course.yml"
     course.write_text(COURSE.format(rules=RULES), encoding="utf-8")
     done = subprocess.run(["promtool", "test", "rules", str(course)], capture_output=True, text=True, check=False)

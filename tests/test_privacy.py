@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
+import signal
 from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import httpx
 import pytest
 
 from listener import telemetry
 from listener.authors import author_hash
 from listener.cli.wiring import author_key, earlier_keys, key_path
 from listener.config import Config, Paths, Privacy
+from listener.errors import ConfigError
 from listener.intake import Intake, Item
 from listener.roster import Source
 from listener.sources import jetstream
@@ -24,6 +28,7 @@ from tests.conftest import Command
 from tests.servers.dashboard import ask
 from tests.servers.driving import net
 from tests.servers.jetstream import account_event
+from tests.servers.process import Process, free_port
 from tests.web import dashboard
 
 ANA, BEN = "did:plc:ana", "ben@mastodon.example"
@@ -53,6 +58,96 @@ def fill(folder: Path) -> None:
 def held(folder: Path) -> dict[str, str]:
     with closing(open_store(f"sqlite:///{folder}/listener.db", read_only=True)) as store:
         return {m.post.id: m.post.text for m in store.mentions()}
+
+
+@pytest.mark.timeout(120)
+def test_a_thousand_names_are_in_no_file_no_log_no_page_and_no_backup(
+    listener: Command, tmp_path: Path, environ: dict[str, str]
+) -> None:
+    """The daemon reads what a thousand people wrote; one leaves, and a copy is made."""
+    data, port = tmp_path / "data", free_port()
+    data.mkdir()
+    names = [f"planted-{n:04}@somewhere.example" for n in range(1_000)]
+    posts = [
+        {
+            "id": str(n),
+            "text": f"instagram çöktü, giremiyorum {n}",
+            "author": name,
+            "url": f"https://a.example/{name[:12]}",
+        }
+        for n, name in enumerate(names)
+    ]
+    archive = tmp_path / "said.jsonl"
+    archive.write_text("".join(json.dumps(post) + "\n" for post in posts), encoding="utf-8")
+    (tmp_path / "listener.toml").write_text(
+        f'default_sources = false\n[web]\nport = {port}\n[paths]\nstore = "sqlite:///{data}/listener.db"\n'
+        f'[[source]]\nkind = "jsonl"\nname = "said"\npath = "{archive}"\n'
+    )
+    life = Process(tmp_path, environ, data / "listener.db")
+    while fetched(port, "/metrics").count(b'listener_posts_received_total{source="said"} 1000.0') == 0:
+        assert life.process.poll() is None
+    while b"1000" not in fetched(port, "/api/v1/sources"):
+        assert life.process.poll() is None
+    paths = (
+        "/",
+        "/sources",
+        "/metrics",
+        "/api/v1/posts?limit=1000",
+        "/api/v1/posts?limit=1000&format=csv",
+        "/incidents.json",
+    )
+    shown = b"".join(fetched(port, path) for path in paths)
+    assert shown.count(b"instagram") >= 2_000, "what was asked for came"
+    assert b"\xc3\xa7\xc3\xb6kt" not in shown, "without texts, as nobody asked for them"
+    assert life.end(signal.SIGTERM) == 0
+
+    config = ("--config", str(tmp_path / "listener.toml"))
+    done = listener("forget", *config, names[7])
+    assert done.stdout == "1 posts erased\n", done.stderr
+    copied = listener("backup", str(data / "copy.db"), "--store", f"sqlite:///{data}/listener.db")
+    assert copied.returncode == 0, copied.stderr
+    files = {path.name: path.read_bytes() for path in (*data.iterdir(), tmp_path / "daemon.log")}
+    assert {"listener.db", "listener.key", "copy.db", "daemon.log"} <= files.keys()
+    assert held(data)["jsonl:8"] != ""
+    everything = shown + b"".join(raw for name, raw in files.items() if not name.endswith(".db"))
+    stores = files["listener.db"] + files["copy.db"]
+    assert b"giremiyorum 8" in stores, "texts are kept for a while"
+    assert b"giremiyorum" not in everything
+    for name in names:
+        assert name.encode() not in everything + stores, name
+    assert b"giremiyorum 7<" not in stores.replace(b"giremiyorum 7h", b"giremiyorum 7<"), (
+        "gone from the next backup too"
+    )
+    assert held(data)["jsonl:7"] == ""
+
+
+def fetched(port: int, path: str) -> bytes:
+    try:
+        return ask(f"http://127.0.0.1:{port}", path).content
+    except httpx.TransportError:
+        return b""  # not up yet
+
+
+def test_a_key_is_there_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hashes under half a key, or under none, could be tried out by whoever has a list of names."""
+    config = config_of(tmp_path)
+    key = tmp_path / "listener.key"
+    monkeypatch.setattr("os.fsync", lambda _: 1 / 0)  # killed just before it is written
+    with pytest.raises(ZeroDivisionError):
+        author_key(config)
+    assert list(tmp_path.iterdir()) == []
+    monkeypatch.undo()
+    assert len(author_key(config)) == 32
+    assert key.stat().st_mode & 0o777 == 0o600
+    key.write_bytes(b"")
+    with pytest.raises(ConfigError, match="no whole key"):
+        author_key(config)
+
+
+def test_a_key_that_is_soon_guessed_is_refused() -> None:
+    with pytest.raises(ConfigError, match="at least 16 characters"):
+        author_key(Config(privacy=Privacy(author_key="secret")))
+    assert author_key(Config(privacy=Privacy(author_key="s" * 16))) == b"s" * 16
 
 
 def test_an_author_is_forgotten_by_their_own_name(listener: Command, tmp_path: Path, env: dict[str, str]) -> None:
@@ -131,8 +226,6 @@ async def test_a_departure_upstream_is_asked_of_every_key_that_may_have_hashed(a
 
 
 def jetstream_raw(event: object) -> object:
-    import json
-
     return json.dumps(event).encode()
 
 

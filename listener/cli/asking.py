@@ -42,7 +42,7 @@ def told(round_: Round) -> str:
     if tally.answered:
         parts.append(f"same label as the model {tally.same_label}, same on chatter {tally.same_question}")
     if tally.audit:
-        parts.append(f"of {tally.audit} drawn by lot {tally.audit_same_question}")
+        parts.append(f"{tally.audit_same_question} on chatter of the {tally.audit} drawn by lot")
     if left:
         parts.append(f"{left} left: the same command goes on")
     return f"listener: {'; '.join(parts)}"

@@ -29,6 +29,11 @@ if TYPE_CHECKING:
     from listener.store import Store
     from listener.web.labels import Labels
 
+NO_MEMORY = (
+    "there is not enough memory; give it more (docs/operations.md says how much), or fewer sources. What is stored is safe,"
+    " the rest is read again"
+)
+
 
 def register(app: typer.Typer) -> None:
     app.command()(run)
@@ -167,6 +172,8 @@ def _unwrapped(run_it: Callable[[Any], None], work: Any) -> None:
         for error in _leaves(group):
             if isinstance(error, ListenerError):
                 raise error from None
+            if isinstance(error, MemoryError):
+                raise ListenerError(NO_MEMORY) from None
         raise
 
 

@@ -109,11 +109,12 @@ def _who() -> str:
 
 
 def _tell(record: Record, place: Path) -> None:
+    from listener.floors import in_short
     from listener.promotion import told
 
     print(show.line(told(record)))
-    for line in record.below:
-        print(f"  below its floor: {line}", file=sys.stderr)
+    if record.below:
+        print("\n  ".join(["below the floors:", *in_short(record.below)]), file=sys.stderr)
     before = f", before it {record.previous[:19]}" if record.previous else ""
     print(f"{place}: {record.model[:19]} is in force{before}", file=sys.stderr)
 

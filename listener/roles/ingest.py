@@ -96,6 +96,7 @@ class Ingest:
                 _begins_anew(why)
                 intake.waiting()  # read again by whoever goes on
             self.metrics.leads.labels("ingest").set(0)
+            self.metrics.listens_no_more()
             await asyncio.sleep(LEAD_EVERY)
 
     async def feed(self, archive: Archive) -> None:

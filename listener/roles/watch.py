@@ -77,6 +77,7 @@ class Watch:
     def _leads(self, whether: bool) -> None:
         self.leads = whether
         self.metrics.leads.labels("watch").set(whether)
+        self.metrics.trouble(())  # for who leads to say
 
     async def _lead(self) -> None:
         """Until the lead is lost."""

@@ -146,6 +146,9 @@ def _operations(app: FastAPI, store: Store, settings: Settings) -> None:
         if store.trouble():
             return PlainTextResponse("nothing can be stored now; the log says why\n", status_code=503)
         store.incidents(states=(IncidentState.FIRING,), limit=1)
+        if since := standing.unwatched_since(store, now):
+            why = f"no minute was watched since {since:%Y-%m-%d %H:%M} UTC: does a process play the role watch?\n"
+            return PlainTextResponse(why, status_code=503)
         heard = [h for h in store.health() if h.last_success_at and now - h.last_success_at < FRESH]
         if heard:
             model = standing.model(store)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import msgspec
 
 from listener.store import Store
 from listener.types import Drift
 
-MODEL, DRIFT = "model", "drift"
+MODEL, DRIFT, LANE = "model", "drift", "lane"
+WATCHED_WITHIN = timedelta(minutes=5)  # later than so much behind, nobody watches
 
 
 class Model(msgspec.Struct, frozen=True):
@@ -31,6 +32,20 @@ def model(store: Store) -> Model | None:
     """None until a daemon that says so has run on this store."""
     mark = store.mark(MODEL)
     return msgspec.json.decode(mark, type=Model) if mark else None
+
+
+class _Lane(msgspec.Struct, frozen=True):
+    paced: bool = False
+    watched: datetime | None = None
+
+
+def unwatched_since(store: Store, now: datetime) -> datetime | None:
+    """The last minute that was watched, when processes share the work and none of them has watched lately."""
+    mark = store.mark(LANE)
+    lane = msgspec.json.decode(mark, type=_Lane) if mark else _Lane()
+    if lane.paced or lane.watched is None or now - lane.watched <= WATCHED_WITHIN:
+        return None
+    return lane.watched
 
 
 def labels_wanted(store: Store) -> list[Drift]:

@@ -11,7 +11,6 @@ import os
 import resource
 import shutil
 import signal
-import sqlite3
 import subprocess
 import sys
 from collections import Counter
@@ -23,7 +22,7 @@ import pytest
 
 from listener.store import open_store
 from listener.store.sqlite_backup import back_up, put_back
-from tests.servers.nursery import Life, Nursery, answers, config, said
+from tests.servers.nursery import Life, Nursery, answers, config, count, said
 
 MINUTES = float(os.environ.get("LISTENER_TEST_MINUTES", "0"))
 HELD = 1.5 + 60.0 * min(MINUTES, 1)  # seconds the store is locked; longer than SQLite waits in the long form
@@ -77,11 +76,7 @@ class World:
                 file.write(json.dumps({**post, "url": f"https://page.example/{'a' * size}"}) + "\n")
 
     def stored(self) -> int:
-        try:
-            with closing(sqlite3.connect(f"file:{self.database}?mode=ro", uri=True)) as db:
-                return int(db.execute("SELECT count(*) FROM mentions").fetchone()[0])
-        except sqlite3.OperationalError:
-            return 0
+        return count(self.database)
 
     def has_all(self) -> bool:
         return self.stored() == self.written

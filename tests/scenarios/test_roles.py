@@ -1,7 +1,7 @@
 """Many processes give the same incidents as one, byte for byte, whoever is killed on the way.
 
-An archive is fed to roles on a real nats-server and a real PostgreSQL while workers, the leader of the watch, nats-server and
-PostgreSQL are killed (SIGKILL) and started again. The long form kills each of them ten times:
+An archive is fed to roles on a real nats-server and a real PostgreSQL while workers, the leader of the watch, the ingest,
+nats-server and PostgreSQL are killed (SIGKILL) and started again. The long form kills each of them ten times:
 
     LISTENER_TEST_KILLS=10 python -m pytest -s -p no:xdist tests/scenarios/test_roles.py
 """
@@ -415,7 +415,7 @@ def is_the_same(theatre: Theatre, alone: tuple[str, Outcome], listener: Command)
 
 
 @pytest.mark.timeout(300 + 400 * KILLS)
-async def test_workers_leader_nats_and_postgres_are_killed_and_nothing_is_lost_or_doubled(
+async def test_workers_leader_ingest_nats_and_postgres_are_killed_and_nothing_is_lost_or_doubled(
     servers: tuple[nats.Own, postgres.Own],
     path: Path,
     alone: tuple[str, Outcome],
@@ -433,7 +433,16 @@ async def test_workers_leader_nats_and_postgres_are_killed_and_nothing_is_lost_o
     def leader() -> None:
         theatre.kill(theatre.leader(WORKERS))
 
-    kinds = {"worker": worker, "leader": leader, "nats-server": broker.restart, "postgres": lambda: kill(database)}
+    def feeding() -> None:
+        theatre.kill("ingest")
+
+    kinds = {
+        "worker": worker,
+        "leader": leader,
+        "ingest": feeding,
+        "nats-server": broker.restart,
+        "postgres": lambda: kill(database),
+    }
     victims = [name for name in kinds for _ in range(KILLS)]
     rng.shuffle(victims)
     planned = [(0.05 + 0.8 * i / len(victims), name, kinds[name]) for i, name in enumerate(victims)]

@@ -19,7 +19,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -38,13 +38,14 @@ class Life:
         self.pid = pid
         self.folder = folder
         self._ending = ending  # a pipe that says how it ended
+        self._code: int | None = None
 
     @property
     def log(self) -> str:
         return (self.folder / "daemon.log").read_text(encoding="utf-8", errors="replace")
 
     def is_over(self) -> bool:
-        return bool(select.select([self._ending], [], [], 0)[0])
+        return self._code is not None or bool(select.select([self._ending], [], [], 0)[0])
 
     def until(self, true: Callable[[], object], patience: float = PATIENCE) -> float:
         """Wait until something is true; give back after how many seconds it was."""
@@ -57,11 +58,14 @@ class Life:
 
     def ended(self) -> int:
         """Its exit code, or minus the signal that killed it, once it is over."""
-        assert select.select([self._ending], [], [], PATIENCE)[0], f"it does not end\n{self.log[-2000:]}"
-        return os.waitstatus_to_exitcode(int(os.read(self._ending, 100)))
+        if self._code is None:
+            assert select.select([self._ending], [], [], PATIENCE)[0], f"it does not end\n{self.log[-2000:]}"
+            self._code = os.waitstatus_to_exitcode(int(os.read(self._ending, 100)))
+        return self._code
 
     def end(self, how: signal.Signals) -> int:
-        os.kill(self.pid, how)
+        with suppress(ProcessLookupError):
+            os.kill(self.pid, how)
         return self.ended()
 
     def memory(self) -> float:
@@ -83,7 +87,7 @@ class Nursery:
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tests.servers.nursery"],
             cwd=ROOT,
-            env=self._environ,
+            env={**self._environ, "OPENBLAS_NUM_THREADS": "1"},  # its threads do not come along when a process forks
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             bufsize=0,
@@ -96,14 +100,14 @@ class Nursery:
 
     def clear(self) -> None:
         """Nobody lives here any more."""
-        if self._last is not None and self._process.poll() is None:
-            with suppress(ProcessLookupError):
-                os.kill(self._last.pid, signal.SIGKILL)
+        if self._last is not None:
+            self._last.end(signal.SIGKILL)
 
     def born(self, folder: Path, store: Path) -> Life:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.write(json.dumps([str(folder), f"sqlite:///{store}"]).encode() + b"\n")
+        assert select.select([self._process.stdout], [], [], PATIENCE)[0], "nobody is born"
         said = os.read(self._process.stdout.fileno(), 100)
         assert said, "the nursery is closed"
         self._last = Life(int(said), folder, self._process.stdout.fileno())
@@ -134,6 +138,15 @@ def answers(url: str) -> str:
         return ""
 
 
+def count(database: Path, table: str = "mentions") -> int:
+    """The rows of a store that is in use, or not even made yet."""
+    try:
+        with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as db:
+            return int(db.execute(f"SELECT count(*) FROM {table}").fetchone()[0])  # noqa: S608 - a name of ours
+    except sqlite3.OperationalError:
+        return 0
+
+
 # --- within --------------------------------------------------------------------------------------------------------
 
 
@@ -141,8 +154,8 @@ class _Slow(sqlite3.Connection):
     """Takes its time to commit, as long as a file says so."""
 
     def execute(self, sql: str, *values: Any) -> sqlite3.Cursor:
-        if sql == "COMMIT":
-            with suppress(FileNotFoundError, ValueError):
+        if sql == "COMMIT" and Path("slow").exists():
+            with suppress(FileNotFoundError, ValueError):  # it has just gone, or is being written
                 time.sleep(float(Path("slow").read_text()))
         return super().execute(sql, *values)
 
