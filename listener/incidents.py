@@ -126,9 +126,9 @@ def _step(
             state=state,
             parts=tuple(parts),
             started_at=parts[0].onset_at,
-            updated_at=now,
+            updated_at=(at := max(now, parts[0].onset_at)),
             quiet_since_at=quiet_since,
-            resolved_at=now if state is IncidentState.RESOLVED else None,
+            resolved_at=at if state is IncidentState.RESOLVED else None,
         ),
         panel,
         incident.updated_at,
@@ -141,7 +141,9 @@ def _unless_faded(alarm: Alarm, panel: Panel, incident: Incident) -> Alarm:
         return alarm
     signal = panel.signals[alarm.key.region]
     recent = max(1, RECENT // signal.bin)
-    since = max(0, (incident.started_at - signal.start_at) // signal.bin)
+    since = (incident.started_at - signal.start_at) // signal.bin
+    if not 0 <= since < len(signal.observed):  # it began before the window; or after it, by a clock that was put back
+        since = 0
     sums = np.convolve(signal.observed[since:], np.ones(recent))[: len(signal.observed) - since]
     lately = float(sums[-1]) if len(sums) else 0.0
     goes_on = lately >= FADED * float(sums.max(initial=0.0)) or lately >= SOME + TIMES * alarm.expected * recent
@@ -202,11 +204,14 @@ def _state(
 def _quiet_since(
     incident: Incident, raised: Sequence[Alarm], verdicts: Mapping[str, Alarm], now: datetime
 ) -> datetime | None:
-    """Since when nothing is raised. What can't be heard is not quiet: that starts the wait anew."""
+    """Since when nothing is raised. What can't be heard is not quiet: that starts the wait anew.
+
+    A moment still to come is one of a clock that was put back.
+    """
     heard = any(verdicts[part.region].exposure > 0 for part in incident.parts if part.region in verdicts)
     if raised or not heard:
         return None
-    return incident.quiet_since_at or now
+    return min(incident.quiet_since_at or now, now)
 
 
 def _is_back(incident: Incident, panel: Panel) -> bool:

@@ -16,7 +16,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from listener import kinds, telemetry
-from listener.authors import author_hash
+from listener.authors import author_hash, unnamed
 from listener.errors import SourceError
 from listener.glance import Glance, Screen
 from listener.recorder import Batch
@@ -189,7 +189,7 @@ class Intake:
                     self._note(item, post)
         batch.hearing = [Hearing(name, minute, posts, up=True) for (name, minute), posts in seen.items()]
         batch.health = self.roster.unsaved()
-        self.metrics.queue.set(self._queue.qsize())
+        self.metrics.queue.set(self._held)
         return batch
 
     def up(self, minute: datetime) -> list[Hearing]:
@@ -219,14 +219,16 @@ class Intake:
         if made is None:
             return None
         source = item.source
+        named = unnamed if getattr(source.module, "IDS_NAME_AUTHORS", False) else str
         if isinstance(made, Delete):
             self.metrics.deletes.labels(source.name).inc()
-            own = replace(made, source=made.source and source.name)
+            own = replace(made, source=made.source and source.name, post_id=made.post_id and named(made.post_id))
             if made.author:
                 batch.items += [replace(own, author=author_hash(made.author, key)) for key in self._earlier_keys]
             return replace(own, author=author_hash(made.author, self._key))
         return replace(
             made,
+            id=named(made.id),
             source=source.name,
             author=author_hash(made.author, self._key),
             region=made.region or source.region,

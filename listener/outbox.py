@@ -118,7 +118,7 @@ class Outbox:
         held = busy  # incidents whose next word must wait for the one before
         for step in plan(untold, known, channel.rules, now):
             incident = step.transition.incident.id
-            if step.verdict is Verdict.WAIT or state.not_before.get(incident, now) > now:
+            if step.verdict is Verdict.WAIT or _is_later(state.not_before.get(incident, now), now):
                 held.add(incident)
             if incident not in held:
                 due.setdefault(incident, []).append(step)
@@ -190,10 +190,10 @@ class Outbox:
             kept = {id: at for id, at in state.repeated_at.items() if id in ongoing}
             state.repeated_at = dict.fromkeys(told_before, now) | kept
             for id in told_before - state.busy:
-                if now - state.repeated_at[id] >= rules.repeat:
+                if abs(now - state.repeated_at[id]) >= rules.repeat:
                     state.repeated_at[id] = now
                     self._start(group, state, id, partial(self._repeat, channel, ongoing[id], now))
-        if rules.heartbeat and (state.heartbeat_at is None or now - state.heartbeat_at >= rules.heartbeat):
+        if rules.heartbeat and (state.heartbeat_at is None or abs(now - state.heartbeat_at) >= rules.heartbeat):
             state.heartbeat_at = now
             if HEARTBEAT not in state.busy:
                 self._start(group, state, HEARTBEAT, partial(self._heartbeat, channel, now))
@@ -217,3 +217,8 @@ class Outbox:
                 tx.add_notification(told)
 
         await self._write(add)
+
+
+def _is_later(moment: datetime, now: datetime) -> bool:
+    """Whether to wait for it. What lies further off than any wait is of a clock that has been put back since."""
+    return now < moment <= now + LONGEST_WAIT

@@ -135,7 +135,7 @@ class Recorder:
                 tx.set_mark(HEARD_FROM, bins.floor(posts[0].received_at).isoformat())
             if settle is not None:
                 settle(tx, points)
-            tx.add_tallies(self._drifting.tallies(understood, mentions, self.pipeline))  # not of a batch that is refused
+            tx.add_tallies(self._drifting.tallies(understood, mentions, self.pipeline))  # not of one that is refused
         self._remember(points)
         return Taken(mentions, dropped, len(erased))
 

@@ -86,12 +86,14 @@ class Roster:
         self._changed.add(name)
 
     def is_up(self, name: str, minute: datetime) -> bool:
-        """A polling source is heard between two polls as long as the last one went well."""
+        """A polling source is heard between two polls as long as the last one went well, which was not long before or
+        after: the minute is over by some seconds, and a clock that was ahead may have been put right.
+        """
         health = self.health[name]
         return (
             health.errors_in_a_row == 0
             and health.last_success_at is not None
-            and minute - health.last_success_at <= self._sources[name].every + DOWN_AFTER
+            and abs(minute - health.last_success_at) <= self._sources[name].every + DOWN_AFTER
         )
 
     def unsaved(self) -> list[SourceHealth]:

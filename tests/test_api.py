@@ -77,6 +77,7 @@ def test_docstrings_name_columns_and_errors() -> None:
     for name, thing in PUBLIC.items():
         if inspect.isfunction(thing) and name not in ("Db.close", "sample", "open"):
             assert re.search(r"`\w+`", inspect.getdoc(thing) or ""), f"{name} names no column"
+            assert "Raises" in (inspect.getdoc(thing) or ""), f"{name} names no error"
 
 
 def test_the_stub_for_type_checkers_names_what_there_is() -> None:
@@ -295,6 +296,12 @@ def test_a_store_is_only_read_and_its_lock_left_alone(tmp_path: Path) -> None:
     [
         (lambda db: db.signal("instagrm", "TR"), "did you mean 'instagram'"),
         (lambda db: db.signal("instagram", "TRX"), "no region 'TRX'"),
+        (lambda db: db.signal("", "TR"), "no service is asked for"),
+        (lambda db: db.signal("instagram", ""), "None means all"),
+        (lambda db: db.incidents(service="instagrm"), "did you mean 'instagram'"),
+        (lambda db: db.onsets(service="instagrm"), "did you mean 'instagram'"),
+        (lambda db: db.transitions(service="instagrm"), "did you mean 'instagram'"),
+        (lambda db: db.series(region="TRX"), "no region 'TRX'"),
         (lambda db: db.signal("instagram", "TR", bin="90s"), "whole minutes"),
         (lambda db: db.signal("instagram", "TR", bin="soon"), "not a length of time"),
         (lambda db: db.signal("instagram", "TR", since="last week"), "'last week' is no instant"),

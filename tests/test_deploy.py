@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import os
 import re
@@ -15,7 +16,7 @@ import pytest
 
 from listener.cli.crew import Wanted, play, roles_of
 from listener.config import Config
-from listener.errors import InputError
+from listener.errors import ConfigError, InputError
 from listener.roles import ROLES
 from tests.conftest import ROOT, Command
 
@@ -59,11 +60,13 @@ def test_kubernetes_has_every_role_and_asks_each_process_where_it_answers() -> N
     for role, deployment in deployments.items():
         pod = deployment["spec"]["template"]
         (container,) = pod["spec"]["containers"]
-        port = container["livenessProbe"]["httpGet"]["port"]
-        assert {"containerPort": port} in container["ports"]
-        assert pod["metadata"]["annotations"]["prometheus.io/port"] == str(port)
-        assert container["args"][:4] == ["run", "--log-json", "--roles", role]
-        assert (str(port) in container["args"]) == (role != "web")
+        asked = [
+            container[probe]["httpGet"]["port"] for probe in ("livenessProbe", "readinessProbe") if probe in container
+        ]
+        metrics = int(pod["metadata"]["annotations"]["prometheus.io/port"])
+        assert all({"containerPort": port} in container["ports"] for port in [metrics, *asked])
+        assert container["args"] == ["run", "--log-json", "--roles", role, "--metrics-port", str(metrics)]
+        assert set(asked) == ({8080} if role == "web" else {metrics})
         volumes = {volume["name"] for volume in pod["spec"]["volumes"]}
         assert {mount["name"] for mount in container["volumeMounts"]} == volumes
 
@@ -73,6 +76,10 @@ def test_the_compose_file_has_what_three_machines_need() -> None:
     assert set(compose["services"]) == {"nats", "listener", "worker"}
     assert compose["services"]["listener"]["build"]["dockerfile"] == "deploy/Dockerfile"
     assert "./nats.conf:/etc/nats/nats.conf:ro" in compose["services"]["nats"]["volumes"]
+    for service in ("listener", "worker"):
+        command = compose["services"][service]["command"]
+        port = command[command.index("--metrics-port") + 1]
+        assert f"127.0.0.1:{port}/metrics" in compose["services"]["listener"]["healthcheck"]["test"][-1]
 
 
 @pytest.mark.skipif(shutil.which("nats-server") is None, reason="nats-server is not installed")
@@ -86,7 +93,7 @@ def test_nats_accepts_its_config(tmp_path: Path) -> None:
     environment = {
         "PATH": os.environ["PATH"],
         "NATS_NAME": "n1",
-        "NATS_PASSWORD": "secret",
+        "NATS_PASSWORD": "pw0123456789",
         "NATS_ROUTES": "[nats-route://n2.internal:6222]",
     }
     done = subprocess.run(
@@ -128,3 +135,16 @@ def test_a_role_nobody_plays_is_refused_in_one_line(listener: Command) -> None:
     done = listener("run", "--roles", "ingest,understnad")
     assert done.returncode == 2
     assert done.stderr == "listener: --roles: 'understnad' is none of ingest, understand, watch, web\n"
+
+
+def test_a_key_that_can_be_guessed_is_refused_before_anything_begins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "listener.toml").write_text(
+        'default_sources = false\n[web]\nenabled = false\n[privacy]\nauthor_key = "x"\n'
+    )
+    url, roles = f"sqlite:///{tmp_path / 'listener.db'}", roles_of("ingest,understand,watch")
+    with pytest.raises(ConfigError, match="at least 16 characters"):
+        play(Wanted(roles, None, None, url, "local:", [], None, None))
+    gc.collect()  # nothing was begun that is never awaited, of which Python would warn

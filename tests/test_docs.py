@@ -17,7 +17,13 @@ from listener.cli.reference import reference
 from tests.conftest import ROOT
 from tests.test_cli import COMMANDS
 
-PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md")), ROOT / "data" / "README.md"]
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "SECURITY.md",
+    ROOT / "CHANGELOG.md",
+    *sorted((ROOT / "docs").rglob("*.md")),
+    ROOT / "data" / "README.md",
+]
 
 
 def test_the_reference_of_the_config_is_up_to_date() -> None:
@@ -54,8 +60,9 @@ def test_every_command_is_in_the_readme() -> None:
     assert "make demo" in text
 
 
-def test_the_promised_tests_exist() -> None:
-    for path in re.findall(r"`(tests/[\w/]+\.py)`", (ROOT / "docs" / "invariants.md").read_text(encoding="utf-8")):
+@pytest.mark.parametrize("page", ["invariants", "threat-model", "privacy"])
+def test_the_promised_tests_exist(page: str) -> None:
+    for path in re.findall(r"`(tests/[\w/]+\.py)`", (ROOT / "docs" / f"{page}.md").read_text(encoding="utf-8")):
         assert (ROOT / path).is_file(), path
 
 

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import ROOT
+from tests.copied import copy_of_project, environ_of
 
 GUIDE = (ROOT / "docs" / "guide.md").read_text(encoding="utf-8")
 FILES = dict(re.findall(r"```\w+ file=(\S+)\n(.*?)```", GUIDE, re.DOTALL))
@@ -22,33 +20,24 @@ POSTS_A_LANGUAGE = 40  # enough to train something that runs, quick enough for a
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("project")
-    for name in ("listener", "data", "models"):
-        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "candidate"))
-    for path in (folder / "data" / "labelled").glob("*.jsonl"):
-        path.write_text(
-            "".join(path.read_text(encoding="utf-8").splitlines(keepends=True)[:POSTS_A_LANGUAGE]), encoding="utf-8"
-        )
+    folder = copy_of_project(tmp_path_factory.mktemp("project"), POSTS_A_LANGUAGE)
     for name, text in FILES.items():
         path = folder / name
         assert name == "listener.toml" or not path.exists(), f"{name} would replace a file: it is no new thing"
         path.write_text(text, encoding="utf-8")
-    launcher = folder / "bin" / "listener"
-    launcher.parent.mkdir()
-    launcher.write_text(f'#!/bin/sh\nPYTHONPATH="{folder}" exec "{sys.executable}" -m listener "$@"\n')
-    launcher.chmod(0o755)
     return folder
 
 
 def run(project: Path, command: str) -> subprocess.CompletedProcess[str]:
-    environ = {
-        **os.environ,
-        "PATH": f"{project / 'bin'}:{os.environ['PATH']}",
-        "XDG_DATA_HOME": str(project / "share"),
-        "NO_COLOR": "1",
-    }
     return subprocess.run(
-        command, shell=True, cwd=project, env=environ, capture_output=True, text=True, timeout=110, check=False
+        command,
+        shell=True,
+        cwd=project,
+        env=environ_of(project),
+        capture_output=True,
+        text=True,
+        timeout=110,
+        check=False,
     )
 
 

@@ -42,7 +42,7 @@ tests:
         exp_alerts:
           - exp_labels: {{severity: warning, reason: post}}
             exp_annotations:
-              summary: listener could not work on 1.017 posts or batches within an hour
+              summary: 1 new dead letters of listener within an hour
               description: "`listener dead-letters` shows them with the reason."
       - {{alertname: OutageChatterInRegion, eval_time: 29m}}
       - alertname: OutageChatterInRegion

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from dataclasses import replace
@@ -265,3 +266,8 @@ def test_a_dashboard_is_ready_while_some_source_is_heard(tmp_path: Path) -> None
         with store.transaction() as tx:
             tx.put_health([SourceHealth("press-mk", "rss", "MK", last_success_at=at(150))])
         assert ask(base, "/readyz").status_code == 200
+        for late, code in ((1, 200), (6, 503)):
+            with store.transaction() as tx:
+                tx.set_mark("lane", json.dumps({"watched": (now[0] - timedelta(minutes=late)).isoformat()}))
+            assert ask(base, "/readyz").status_code == code
+        assert "does a process play the role watch?" in ask(base, "/readyz").text

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from listener.authors import author_hash
+from listener.authors import author_hash, unnamed
 from listener.cli import wiring
 from listener.cli.wiring import ConfigOption
 from listener.errors import InputError, ListenerError
@@ -46,18 +46,19 @@ def forget(
     keys = (wiring.author_key(read), *wiring.earlier_keys(read, now))
     unknown = []
     with closing(open_store(url, exclusive=url.startswith("sqlite:"))) as opened:
-        by_url = {m.post.url: m.post.id for m in opened.mentions(limit=10**9) if m.post.url in what}
+        wanted = {one for one in what if one.startswith(("http://", "https://"))}
+        by_url = {m.post.url: m.post.id for m in opened.mentions(limit=10**9) if m.post.url in wanted} if wanted else {}
         with opened.transaction() as tx:
             for one in what:
-                post = by_url.get(one, one)
-                if tx.mentions_of([post]):
-                    asked = [Delete(post.partition(":")[0], now, post_id=post)]
+                posts = tx.mentions_of([by_url.get(one, one), unnamed(one)])
+                if posts:
+                    asked = [Delete(m.post.source, now, post_id=m.post.id) for m in posts]
                 else:
                     names = dict.fromkeys((one, one.removeprefix("@")))
                     asked = [Delete(source, now, author=author_hash(name, key)) for name in names for key in keys]
                 erased = sum(len(tx.erase(delete)) for delete in asked)
                 print(f"{erased} posts erased")
-                if not erased and not tx.mentions_of([post]):
+                if not erased and not posts:
                     unknown.append(one)
     if unknown:
         raise ListenerError(f"nothing is held of {', '.join(map(repr, unknown))}, by that name or id")

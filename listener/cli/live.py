@@ -30,8 +30,7 @@ if TYPE_CHECKING:
     from listener.web.labels import Labels
 
 NO_MEMORY = (
-    "there is not enough memory; give it more (docs/operations.md says how much), or fewer sources. What is stored is safe,"
-    " the rest is read again"
+    "there is not enough memory; give it more, or fewer sources. What is stored is safe, the rest is read again"
 )
 
 

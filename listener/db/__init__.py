@@ -136,6 +136,8 @@ class Db:
         >>> bool((frame["observed"] > frame["upperbound"]).all())
         True
         """
+        if not service:
+            raise InputError("no service is asked for")
         self._check("service", service)
         end_at = self._instant(until, self.end_at)
         length = bin_of(bin)
@@ -160,6 +162,7 @@ class Db:
         `started_at`, `updated_at`, `resolved_at` (NaT while it goes on); `cause`, the likeliest of five, and `p_outage`,
         `p_block`, `p_network`, `p_accounts`, `p_echo`, their probabilities (0 to 1); `observed` and `expected` (people, over
         the whole incident), `authors`, `posts`; `evidence` (list of sentences); `model` (digest of what judged the posts).
+        Raises `InputError` for an unknown service or a `since` that is no time.
 
         >>> import listener
         >>> listener.sample().incidents()[["service", "state", "cause"]].reset_index(drop=True)
@@ -174,7 +177,8 @@ class Db:
         """When each incident began in each of its regions, in order of onset, the newest incident first.
 
         Columns: `incident`, `service`, `region`, `state`; `onset_at`, which lies between `onset_low_at` and `onset_high_at`
-        (about 95 %); `observed` and `expected` (people since the onset); `score` (the highest log-likelihood ratio).
+        (about 95 %); `observed` and `expected` (people since the onset); `score` (the highest log-likelihood ratio). Raises
+        `InputError` for an unknown service or a `since` that is no time.
 
         >>> import listener
         >>> listener.sample().onsets(service="instagram")["region"].tolist()[0]
@@ -187,12 +191,14 @@ class Db:
         """Every change of every incident, the first one first, indexed by `at`: what people were told, and when.
 
         Columns: `incident`, `service`; `from_state` (missing for the first) and `to_state`, equal when a region joined;
-        `regions` (list of codes) as of then; `observed` and `expected` (people so far), `authors`.
+        `regions` (list of codes) as of then; `observed` and `expected` (people so far), `authors`. Raises `InputError` for an
+        unknown service; an incident nobody knows has none.
 
         >>> import listener
         >>> listener.sample().transitions(service="x")["to_state"].tolist()[-1]
         'resolved'
         """
+        self._check("service", service)
         told = self.store.transitions(incident=incident, limit=ALL)
         kept = (one for one in told if not service or one.incident.service == service)
         return frame(TRANSITIONS, map(transition_row, kept), as_, "at")
@@ -200,12 +206,14 @@ class Db:
     def series(self, *, service: str = "", region: str = "", as_: As = "pandas") -> Frame:
         """Every series that said anything in the last 24 hours, those in trouble first, as `/api/v1/series` has it.
 
-        Columns: `service`, `region`, `state`, `chatter_24h` (people who reported a failure, in expectation).
+        Columns: `service`, `region`, `state`, `chatter_24h` (people who reported a failure, in expectation). Raises
+        `InputError` for an unknown service or region, and `StoreError` when the store is still empty.
 
         >>> import listener
         >>> listener.sample().series(region="TR").loc[0, ["service", "state"]].tolist()
         ['instagram', 'quiet']
         """
+        self._check("region", region)
         open_ones = self._incidents(None, service, open_only=True)
         totals = views.totals(self.store, open_ones, self.end_at, service=service, region=region)
         rows = (
@@ -219,7 +227,7 @@ class Db:
 
         Columns: `kind`; `region` (missing for a stream that all regions share); `last_success_at` and `last_item_at`;
         `lag_seconds` (how far behind it is); `errors_in_a_row` and the `reason` of the last one; `next_try_at`; `posts`
-        (received so far).
+        (received so far). Raises `StoreError` when the store can't be read.
 
         >>> import listener
         >>> len(listener.sample().sources())
@@ -244,7 +252,8 @@ class Db:
         (probability that a service is failing now, 0 to 1), `symptom`; `services` (list of ids); `language` (BCP 47); `tier`
         (`person` `press` `official` `measured`); `region` (the likeliest) and `regions` (list of `region` and `weight`, which
         sum to 1). What leads to whoever wrote a post is left out, so that a frame can be passed on; `texts=True` adds `id`,
-        `text` and `url`. Erased texts are empty. Authors are never told.
+        `text` and `url`. Erased texts are empty. Authors are never told. Raises `InputError` for an unknown service or
+        region, or a `since` or `until` that is no time.
 
         >>> import listener
         >>> frame = listener.sample().posts("instagram", "BG", limit=2)
@@ -252,9 +261,8 @@ class Db:
         ([['instagram'], ['instagram']], False)
         """
         end_at = self._instant(until, self.end_at)
-        for kind, name in (("service", service), ("region", region)):
-            if name:
-                self._check(kind, name)
+        self._check("service", service)
+        self._check("region", region)
         found = self.store.mentions(
             service=service,
             region=region,
@@ -266,8 +274,9 @@ class Db:
         return frame(columns, map(post_row, found), as_, "at")
 
     def _check(self, kind: str, name: str) -> None:
+        """Empty stands for all."""
         known = self._known[kind]
-        if name not in known and name != UNNAMED:
+        if name and name not in known and name != UNNAMED:
             near = difflib.get_close_matches(name, sorted(known), n=1)
             raise InputError(f"no {kind} {name!r} in the data" + (f"; did you mean {near[0]!r}?" if near else ""))
 
@@ -276,6 +285,8 @@ class Db:
         if wanted is None:
             return [key.region for key in self.store.keys(since) if key.service == service]
         for code in wanted:
+            if not code:
+                raise InputError("an empty region; None means all")
             self._check("region", code)
         return list(dict.fromkeys(wanted))
 
@@ -284,6 +295,7 @@ class Db:
         return back_from if said is None else moment(said, back_from)
 
     def _incidents(self, since: Since, service: str, open_only: bool) -> list[Incident]:
+        self._check("service", service)
         states = (IncidentState.PENDING, IncidentState.FIRING) if open_only else ()
         start = None if since is None else self._instant(since, self.end_at)
         return self.store.incidents(states=states, service=service, since=start, limit=ALL)

@@ -25,7 +25,7 @@ def signal(frame: Any, *, backend: Backend = None) -> Picture:
     """What people reported over time, before the usual range and coloured by state: a frame of `Db.signal`.
 
     A frame of several regions gives a panel each, those most was said in first. Reads `time`, `observed` and `upperbound`
-    (people a bin), `state`, `service` and `region`.
+    (people a bin), `state`, `service` and `region`. Raises `InputError` for a frame without these, or without rows.
 
     >>> import listener
     >>> frame = listener.sample().signal("instagram", "TR", since="2026-03-12T13:00:00Z", until="2026-03-12T17:00:00Z")
@@ -40,7 +40,7 @@ def incidents(frame: Any, *, backend: Backend = None) -> Picture:
     """A bar an incident, from start to end, coloured by likeliest cause: a frame of `Db.incidents` or `listener.replay`.
 
     One that is still open ends where it was last changed. Reads `service`, `regions`, `started_at`, `updated_at`,
-    `resolved_at` and `cause`.
+    `resolved_at` and `cause`. Raises `InputError` for a frame without these, or without rows.
 
     >>> import listener
     >>> listener.plot.incidents(listener.sample().incidents(), backend="matplotlib").figure.axes[0].get_title(loc="left")
@@ -57,7 +57,8 @@ def regions(frame: Any, onsets: Any = None, *, backend: Backend = None) -> Pictu
     """How trouble spreads: a row a region, darker where more people report; a frame of `Db.signal` of several regions.
 
     `onsets`, a frame of `Db.onsets`, marks where it began in each, and puts the regions in that order. Reads `time`,
-    `observed` (people a bin), `service` and `region`, and of the onsets `region` and `onset_at`.
+    `observed` (people a bin), `service` and `region`, and of the onsets `region` and `onset_at`. Raises `InputError` for a frame
+    without these, or without rows.
 
     >>> import listener
     >>> db = listener.sample()
@@ -84,7 +85,8 @@ def compare(
 ) -> Picture:
     """A dot a row: `value` along, one line for each `name`, coloured by `by`; `bounds` names the columns of an interval.
 
-    Made for frames of `listener.train` and `listener.evaluate`, and any other with a number and a name.
+    Made for frames of `listener.train` and `listener.evaluate`, and any other with a number and a name. Raises `InputError`
+    for a frame without the columns named, or without rows.
 
     >>> import listener
     >>> figures = [{"part": "tr", "f1": 0.91, "model": "A"}, {"part": "tr", "f1": 0.93, "model": "B"}]
@@ -109,6 +111,9 @@ def curve(
     backend: Backend = None,
 ) -> Picture:
     """A line over `x` for each group `by`, such as F1 against how many posts were labelled; `bounds` are those of its band.
+
+    `x` and `y` name columns of numbers in any unit; rows may come in any order. Raises `InputError` for a frame without the
+    columns named, or without rows.
 
     >>> import listener
     >>> listener.plot.curve([{"labels": 10, "f1": 0.4}, {"labels": 20, "f1": 0.6}], backend="altair")

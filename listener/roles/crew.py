@@ -9,6 +9,7 @@ import signal as signals
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -76,19 +77,19 @@ class Crew:
         self._recorders = {role: Recorder(pipeline, desks[role].store, shares) for role in desks if pipeline}
         self._ingest: Ingest | None = None
         self._watch: Watch | None = None
-        self._work: list[Coroutine[Any, Any, None]] = []
+        self._work: list[Callable[[], Coroutine[Any, Any, None]]] = []
         if desk := desks.get("ingest"):
             self._ingest = Ingest(desk.store, bus, metrics=metrics, write=desk.write, clock=clock)
         if desk := desks.get("understand"):
             wait = redeliver_after.total_seconds()
             recorder = self._recorders["understand"]
             worker = Understand(recorder, desk.store, bus, metrics=metrics, write=desk.write, redeliver_after=wait)
-            self._work.append(worker.run())
+            self._work.append(worker.run)
         if desk := desks.get("watch"):
             self._watch = self._watching(desk, bus, channels)
-            self._work.append(self._watch.run())
+            self._work.append(self._watch.run)
         if model is not None and self._recorders:
-            self._work.append(_kept_up(self._takeover(model)))
+            self._work.append(partial(_kept_up, self._takeover(model)))
 
     def _watching(self, desk: _Desk, bus: Bus, channels: Sequence[Channel]) -> Watch:
         outbox = Outbox(
@@ -133,7 +134,7 @@ class Crew:
             with contextlib.suppress(NotImplementedError, RuntimeError):  # not the main thread, as in tests
                 loop.add_signal_handler(name, self.stop)
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(work) for work in self._work]
+            tasks = [group.create_task(work()) for work in self._work]
             feeding = group.create_task(self._feed()) if self._ingest is not None else None
             await self._stop.wait()
             if feeding is not None:

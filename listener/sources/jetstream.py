@@ -42,6 +42,7 @@ from listener.types import Delete, Post
 __all__ = ["Options", "bundles", "parse", "posts", "texts"]
 
 V1, V2 = "/subscribe", "/xrpc/network.bsky.jetstream.subscribeEvents"
+IDS_NAME_AUTHORS = True  # at://DID/...
 LONGEST_FRAME = 2**23  # what ends a connection
 SHORTEST_GAP_US = 60_000_000  # version 1 says nothing about a cursor it can't serve: the first event tells
 MOST_AT_ONCE = 500  # frames in one bundle

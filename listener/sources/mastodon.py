@@ -33,6 +33,7 @@ from listener.sources._net import Net
 from listener.sources._text import LONGEST, from_html, primary_languages
 from listener.types import Delete, Post, PostKind, Tier
 
+IDS_NAME_AUTHORS = True  # an address such as https://HOST/users/ana/statuses/1
 MOST_CONNECTIONS = 4  # streams with a connection each; more of them share one
 REFILL = timedelta(minutes=15)  # how often timelines are read while the stream is heard
 LONGEST_BEAT = 60.0  # seconds between heartbeats of a stream with nothing to tell

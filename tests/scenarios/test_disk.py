@@ -15,7 +15,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -96,7 +96,7 @@ def ballast(folder: Path, leave: int) -> Path:
     """A file that takes all the room but so many bytes."""
     path = folder / "ballast"
     free = shutil.disk_usage(folder).free
-    with path.open("wb") as file:
+    with path.open("wb", buffering=0) as file, suppress(OSError):  # somebody else may write there meanwhile
         file.write(b"\0" * max(0, free - leave))
     return path
 

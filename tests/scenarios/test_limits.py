@@ -19,6 +19,9 @@ from pathlib import Path
 import anyio
 import pytest
 
+from listener.authors import unnamed
+from listener.cli import live
+from listener.errors import ListenerError
 from listener.store import open_store
 from tests.servers import jetstream
 from tests.servers.nursery import Life, Nursery, answers, config, count
@@ -76,7 +79,7 @@ class World:
         with closing(open_store(f"sqlite:///{self.database}", read_only=True)) as store:
             assert store.verify() == []
             assert store.transitions() == [], "nothing was told that people did not say"
-        assert self.stored() == Counter(jetstream.ids(self.host.events))
+        assert self.stored() == Counter(unnamed(id) for id in jetstream.ids(self.host.events))
 
 
 @asynccontextmanager
@@ -140,6 +143,14 @@ async def test_without_memory_it_says_so_or_lives_and_begins_where_it_was(nurser
             await world.until_all()
         assert world.life.end(signal.SIGTERM) == 0
         world.is_whole()
+
+
+async def test_what_ends_for_want_of_memory_says_so_in_one_line() -> None:
+    def work(_: object) -> None:
+        raise ExceptionGroup("tasks", [MemoryError()])
+
+    with pytest.raises(ListenerError, match="there is not enough memory; give it more"):
+        live._unwrapped(work, None)
 
 
 async def test_a_daemon_that_slept_hears_what_was_said_meanwhile(nursery: Nursery, tmp_path: Path) -> None:

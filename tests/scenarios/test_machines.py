@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, closing
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -24,13 +24,15 @@ from listener.config import Bus as Settings
 from listener.drifting import DRIFT
 from listener.pipeline import Pipeline
 from listener.promotion import promote
-from listener.recorder import Recorder
+from listener.recorder import Batch, Recorder
 from listener.roles.crew import Crew
 from listener.roles.lane import Lane, lane_of, put_lane
-from listener.store import Store, open_store
+from listener.roles.understand import OutOfTurnError
+from listener.store import Store, Writer, open_store
 from listener.takeover import MODEL, Takeover
 from listener.telemetry import Metrics
-from listener.types import Tally
+from listener.types import Point, Tally
+from tests.builders import post
 from tests.conftest import ROOT
 from tests.servers import nats, postgres
 from tests.servers.process import fetch, free_port
@@ -229,3 +231,24 @@ async def test_of_many_processes_only_the_one_that_watches_says_which_model_is_i
         leads = True
         await takeover.look()
         assert digest_at(current) in (store.mark(MODEL) or "")
+
+
+def test_who_listens_no_more_says_nothing_of_the_sources() -> None:
+    metrics = Metrics("test")
+    metrics.source_success.labels("press").set(1)
+    metrics.source_lag.labels("press").set(1)
+    metrics.listens_no_more()
+    assert "press" not in metrics.render().decode()
+
+
+def test_a_batch_that_somebody_else_stored_is_not_counted_for_drift(pipeline: Pipeline) -> None:
+    def refused(tx: Writer, points: Sequence[Point]) -> None:
+        raise OutOfTurnError
+
+    with closing(open_store("sqlite:///:memory:")) as store:
+        recorder = Recorder(pipeline, store)
+        understood = recorder.understood(Batch([post(id=f"t:{n}") for n in range(9)]))
+        with pytest.raises(OutOfTurnError):
+            recorder.keep(understood, refused)
+        recorder.keep(understood)
+        assert sum(tally.count for tally in store.tallies("") if tally.measure == "score") == 9

@@ -9,10 +9,12 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from listener import telemetry
+from listener.authors import unnamed
 from listener.daemon import Daemon
 from listener.pipeline import Pipeline
 from listener.recorder import Batch, Recorder, Taken
@@ -80,19 +82,32 @@ async def listening(pipeline: Pipeline, folder: Path) -> AsyncIterator[Listening
             await life
 
 
+def id_of(event: dict[str, Any]) -> str:
+    """What the post is called here."""
+    return unnamed(post_id(event))
+
+
+def all_of(folder: Path) -> bytes:
+    return b"".join(path.read_bytes() for path in folder.iterdir())
+
+
 async def test_edits_deletes_and_departures_reach_the_store_within_seconds(pipeline: Pipeline, tmp_path: Path) -> None:
     now = datetime.now(UTC)
     first, second, third = [post_event(n, now + timedelta(milliseconds=n), f"instagram çöktü mü {n}") for n in range(3)]
     took: dict[str, float] = {}
     async with listening(pipeline, tmp_path) as here:
         here.upstream.events += [first, second, third]
-        took["post"] = await here.becomes(post_id(third), lambda m: m.post.text != "")
+        took["post"] = await here.becomes(id_of(third), lambda m: m.post.text != "")
         here.upstream.events.append(edit_event(first, datetime.now(UTC), "instagram geri geldi"))
-        took["edit"] = await here.becomes(post_id(first), lambda m: m.post.text == "instagram geri geldi")
+        took["edit"] = await here.becomes(id_of(first), lambda m: m.post.text == "instagram geri geldi")
         here.upstream.events.append(delete_event(second, datetime.now(UTC)))
-        took["delete"] = await here.becomes(post_id(second), lambda m: m.post.text == "" and m.post.author == "")
+        took["delete"] = await here.becomes(id_of(second), lambda m: m.post.text == "" and m.post.author == "")
         here.upstream.events.append(account_event(third["did"], datetime.now(UTC)))
-        took["departure"] = await here.becomes(post_id(third), lambda m: m.post.text == "" and m.post.author == "")
-        kept = [m.post.text for m in here.store.mentions() if m.post.id == post_id(first)]
+        took["departure"] = await here.becomes(id_of(third), lambda m: m.post.text == "" and m.post.author == "")
+        kept = [m.post.text for m in here.store.mentions() if m.post.id == id_of(first)]
     assert kept == ["instagram geri geldi"], "the others' posts stay"
+    stored = all_of(tmp_path)
+    assert first["did"].encode() in stored, "the link to a post is kept as long as its text"
+    for gone in (second, third):
+        assert gone["did"].encode() not in stored, "nothing that is kept of a post names who wrote it"
     print(", ".join(f"{what} after {seconds:.1f} s" for what, seconds in took.items()))

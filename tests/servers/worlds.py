@@ -18,6 +18,7 @@ from http import HTTPStatus
 from random import Random
 from typing import Any
 
+from listener.authors import unnamed
 from tests.servers import feeds, jetstream, mastodon
 
 SAYINGS = (
@@ -142,7 +143,7 @@ class Stream(World):
     def grow(self) -> None:
         number, text = self.saying()
         event = jetstream.post_event(number, now(), text) | {"did": f"did:plc:{self.name}{number % 7}"}
-        self.texts[jetstream.post_id(event)] = text
+        self.texts[unnamed(jetstream.post_id(event))] = text
         self._happen(event)
         self._recent = [*self._recent[-40:], event]
         if self.rng.random() < 1 / ONE_IN:
@@ -153,7 +154,7 @@ class Stream(World):
     def _change(self) -> None:
         event = self.rng.choice(self._recent)
         text = f"{event['commit']['record']['text']} !"
-        self.texts[jetstream.post_id(event)] = text
+        self.texts[unnamed(jetstream.post_id(event))] = text
         self.edits += 1
         changed = jetstream.edit_event(event, now(), text)
         self._recent[self._recent.index(event)] = changed
@@ -161,7 +162,7 @@ class Stream(World):
 
     def _take_back(self) -> None:
         event = self._recent.pop(self.rng.randrange(len(self._recent)))
-        self.texts[jetstream.post_id(event)] = ""
+        self.texts[unnamed(jetstream.post_id(event))] = ""
         self.deletes += 1
         self._happen(jetstream.delete_event(event, now()))
 
@@ -254,14 +255,14 @@ class Hashtag(Web):
         number, text = self.saying()
         at = now() - LATEST * self.rng.random() * (self.rng.random() < 0.3)
         status = mastodon.status(number, at, f"<p>{text}</p>")
-        self.texts[f"mastodon:{status['uri']}"] = text
+        self.texts[unnamed(f"mastodon:{status['uri']}")] = text
         insort(self._ids, int(status["id"]))
         self._statuses[int(status["id"])] = status
         if self.rng.random() < 1 / ONE_IN:
             self._change(self._statuses[self.rng.choice(self._ids[-20:])])
 
     def _change(self, status: dict[str, Any]) -> None:
-        id = f"mastodon:{status['uri']}"
+        id = unnamed(f"mastodon:{status['uri']}")
         text = self.texts[id] = f"{self.texts[id]} !"
         self.edits += 1
         status |= {"content": f"<p>{text}</p>", "edited_at": now().isoformat()}

@@ -1,0 +1,207 @@
+"""More than usual, much more: nothing is lost, memory stays bounded, the lag is told and the dashboard answers.
+
+The short form takes seconds. The long one:
+
+    LISTENER_TEST_BURST=200000 LISTENER_TEST_SOURCES=1000 LISTENER_TEST_MINUTES=10 \
+        python -m pytest -s --timeout=0 tests/scenarios/test_load.py
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import signal
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, closing
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from listener.intake import QUEUE
+from listener.sources.jetstream import MOST_AT_ONCE
+from listener.store import open_store
+from tests.bench import stream
+from tests.servers import feeds, jetstream
+from tests.servers.nursery import PATIENCE, Life, Nursery, answers, config, count
+from tests.servers.visitor import Visitor
+
+pytestmark = pytest.mark.anyio
+
+BURST = int(os.environ.get("LISTENER_TEST_BURST", "6000"))
+SOURCES = int(os.environ.get("LISTENER_TEST_SOURCES", "20"))
+MINUTES = float(os.environ.get("LISTENER_TEST_MINUTES", "0.05"))
+IS_LONG = MINUTES >= 1
+NORMAL = 60  # posts a second on Bluesky at a busy hour
+COMPLAINTS = 0.05  # of them; a hundred times as many as on an ordinary day
+ITEMS = 3  # in each feed
+SLOWEST = 500 if IS_LONG else 5_000  # milliseconds; in the short form other tests want the processor too
+COMPLAINT = "instagram çöktü mü, giremiyorum {}"
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(scope="module")
+def nursery(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nursery]:
+    home = str(tmp_path_factory.mktemp("home"))
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("LISTENER_")}
+    with Nursery({**environ, "HOME": home, "XDG_DATA_HOME": home, "NO_COLOR": "1"}) as made:
+        yield made
+
+
+@dataclass
+class World:
+    """A stream, a daemon that hears it, and what people complained of there."""
+
+    host: jetstream.Jetstream
+    base: str
+    database: Path
+    life: Life
+    rng: Random
+    complaints: int = 0
+
+    def says(self, posts: int) -> None:
+        """People of many languages write; some of them complain."""
+        now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ").encode()
+        for _ in range(posts):
+            n, is_complaint = len(self.host.events), self.rng.random() < COMPLAINTS
+            code = "ours" if is_complaint else self.rng.choice(list(stream._WORDS))
+            text = COMPLAINT.format(n) if is_complaint else " ".join(self.rng.choices(stream._WORDS[code].split(), k=9))
+            frame = stream.frame(text, code, self.host.first_seq - 1 + n, self.rng)
+            self.complaints += is_complaint
+            self.host.events.append(re.sub(rb"2026-11-20T13:09:(29\.900|30\.500000)Z", now, frame))
+
+    def metrics(self, name: str) -> float:
+        found = re.search(rf"^{re.escape(name)} (\S+)$", answers(f"{self.base}/metrics"), re.M)
+        return float(found[1]) if found else 0.0
+
+    def received(self) -> int:
+        return int(self.metrics('listener_posts_received_total{source="stream"}'))
+
+    async def until_heard(self) -> float:
+        """Until all of the stream is stored or counted."""
+        patience = PATIENCE + len(self.host.events) / 500
+        return await asyncio.to_thread(self.life.until, lambda: self.received() >= len(self.host.events), patience)
+
+    def is_whole(self, posts_of_feeds: int = 0) -> None:
+        """Each complaint is stored once, every other post is counted."""
+        with closing(open_store(f"sqlite:///{self.database}", read_only=True)) as store:
+            assert store.verify() == []
+            mentions = [mention.post for mention in store.mentions(limit=10_000_000)]
+            dropped = sum(store.dropped().values())
+        assert max(Counter(post.id for post in mentions).values()) == 1
+        complained = [post for post in mentions if "çöktü mü, giremiyorum" in post.text and post.source == "stream"]
+        assert len(complained) == self.complaints
+        assert len(mentions) + dropped == len(self.host.events) + posts_of_feeds
+
+
+@asynccontextmanager
+async def listening(nursery: Nursery, folder: Path, tables: Sequence[str] = ()) -> AsyncIterator[World]:
+    async with jetstream.running(jetstream.Jetstream(live_from=0)) as host:
+        table = f'[[source]]\nkind = "jetstream"\nname = "stream"\nhosts = ["{host.url}"]\nlegacy_hosts = []\n'
+        base, database = config(folder, table, *tables), folder / "listener.db"
+        world = World(host, base, database, nursery.born(folder, database), Random(5))
+        try:
+            world.says(200)
+            await world.until_heard()
+            yield world
+        finally:
+            nursery.clear()
+
+
+async def watched(world: World, work: asyncio.Future[float]) -> tuple[float, float, float]:
+    """Until it is done: the most memory, the longest queue and lag that were seen."""
+    memory = queue = lag = 0.0
+    while not work.done():
+        memory = max(memory, world.life.memory())
+        queue = max(queue, await asyncio.to_thread(world.metrics, "listener_queue_posts"))
+        lag = max(lag, await asyncio.to_thread(world.metrics, 'listener_source_lag_seconds{source="stream"}'))
+        await asyncio.sleep(0.2)
+    return memory, queue, lag
+
+
+@asynccontextmanager
+async def portals(number: int) -> AsyncIterator[list[str]]:
+    """The tables of so many feeds, each at an address of its own."""
+    when = format_datetime(datetime.now(UTC) - timedelta(seconds=30))
+
+    async def behave(request: feeds.Request, writer: asyncio.StreamWriter) -> None:
+        own = request.headers["host"].partition(":")[0]
+        items = [feeds.item(f"{own}-{n}", f"facebook ne radi vec sat vremena {own} {n}", when) for n in range(ITEMS)]
+        await feeds.answer(200, feeds.rss(*items), {"Content-Type": "application/rss+xml"})(request, writer)
+
+    async with feeds.running(feeds.HttpServer({"*": behave}), host="0.0.0.0") as server:  # noqa: S104 - all of loopback
+        port = server.url.rpartition(":")[2]
+        yield [
+            f'[[source]]\nkind = "rss"\nname = "feed-{n}"\nurl = "http://127.0.{n // 200}.{n % 200 + 1}:{port}/"\n'
+            'every = "60s"\nregion = "RS"\n'
+            for n in range(number)
+        ]
+
+
+@pytest.mark.timeout(300 + BURST // 100)
+async def test_a_burst_on_the_stream_while_many_feeds_are_read(nursery: Nursery, tmp_path: Path) -> None:
+    async with portals(SOURCES) as tables, listening(nursery, tmp_path, tables) as world:
+        with Visitor(world.base) as visitor:
+            began = time.monotonic()
+            world.says(BURST)
+            heard = asyncio.create_task(world.until_heard())
+            memory, queue, lag = await watched(world, heard)
+            took = time.monotonic() - began
+            feeds_too = SOURCES * ITEMS
+            await asyncio.to_thread(
+                world.life.until,
+                lambda: count(world.database, "mentions WHERE source LIKE 'feed-%'") == feeds_too,
+                PATIENCE + SOURCES,
+            )
+        health = json.loads(answers(f"{world.base}/api/v1/sources"))
+        assert len(health) == SOURCES + 1
+        assert world.life.end(signal.SIGTERM) == 0
+        world.is_whole(feeds_too)
+        print(
+            f"\n{BURST:,} posts at once and {SOURCES} feeds: stored or counted in {took:.0f} s ({BURST / took:,.0f} a second),"
+            f" {memory:.0f} MB, queue {queue:.0f}, lag {lag:.1f} s; web p99 {visitor.p99():.0f} ms of {len(visitor.took)}",
+            end="",
+        )
+        assert memory < 500
+        assert queue <= QUEUE + MOST_AT_ONCE, "it is bounded"
+        assert lag > 0, "the lag is told"
+        assert visitor.p99() < SLOWEST
+
+
+@pytest.mark.timeout(300 + 120 * MINUTES)
+async def test_ten_times_the_normal_stream_is_kept_up_with(nursery: Nursery, tmp_path: Path) -> None:
+    async with listening(nursery, tmp_path) as world:
+        ends, behind, sizes = time.monotonic() + 60 * MINUTES, 0, []
+        with Visitor(world.base) as visitor:
+            began, descriptors = time.monotonic(), world.life.descriptors()
+            while time.monotonic() < ends:
+                world.says(int(10 * NORMAL * (time.monotonic() - began)) - (len(world.host.events) - 200))
+                await asyncio.sleep(0.1)
+                sizes.append(world.life.memory())
+                behind = max(behind, len(world.host.events) - await asyncio.to_thread(world.received))
+            caught_up = await world.until_heard()
+        assert world.life.descriptors() <= descriptors + 10
+        assert world.life.end(signal.SIGTERM) == 0
+        world.is_whole()
+        early, late = sizes[len(sizes) // 3], sizes[-1]
+        print(
+            f"\n{10 * NORMAL} posts a second for {MINUTES:g} minutes: {behind / NORMAL / 10:.1f} s behind at most,"
+            f" {early:.0f} -> {late:.0f} MB, caught up {caught_up:.1f} s after the end; web p99 {visitor.p99():.0f} ms",
+            end="",
+        )
+        assert late < 500
+        assert visitor.p99() < SLOWEST
+        if IS_LONG:
+            assert behind / NORMAL / 10 <= 5
+            assert late < 1.1 * early

@@ -1,0 +1,57 @@
+"""Somebody who looks at the dashboard without a pause: `python -m tests.servers.visitor URL PATH...`.
+
+Visits one path after another until the standard input ends, then prints how many seconds each answer took, as JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import select
+import subprocess
+import sys
+import time
+import urllib.request
+from itertools import cycle
+from typing import Self
+
+from tests.conftest import ROOT
+
+PATHS = ("/", "/api/v1/signals?service=instagram&region=TR", "/api/v1/incidents", "/sources", "/healthz", "/metrics")
+PAUSE = 0.05  # seconds
+
+
+class Visitor:
+    """`took` is what is known after the `with` block."""
+
+    def __init__(self, base: str, paths: tuple[str, ...] = PATHS) -> None:
+        self._base, self._paths = base, paths
+        self.took: list[float] = []
+
+    def __enter__(self) -> Self:
+        command = [sys.executable, "-m", "tests.servers.visitor", self._base, *self._paths]
+        self._process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        said, _nothing = self._process.communicate()
+        self.took = sorted(json.loads(said))
+
+    def p99(self) -> float:
+        """Milliseconds."""
+        return 1000 * self.took[int(0.99 * len(self.took))]
+
+
+def _visit(base: str, paths: list[str]) -> None:
+    took = []
+    for path in cycle(paths):
+        if select.select([sys.stdin], [], [], PAUSE)[0]:
+            break
+        began = time.monotonic()
+        with urllib.request.urlopen(base + path, timeout=60) as answer:
+            answer.read()
+        took.append(time.monotonic() - began)
+    print(json.dumps(took))
+
+
+if __name__ == "__main__":
+    _visit(sys.argv[1], sys.argv[2:])
