@@ -109,7 +109,7 @@ async def test_without_descriptors_it_goes_on_with_those_it_has(nursery: Nursery
                 world.says(10)
                 await anyio.sleep(0.2)
             assert not world.life.is_over()
-            assert not await anyio.to_thread.run_sync(answers, f"{world.base}/healthz")
+            assert not await anyio.to_thread.run_sync(answers, f"{world.base}/healthz", 0.5)
         resource.prlimit(world.life.pid, resource.RLIMIT_NOFILE, (soft, hard))
         back = await anyio.to_thread.run_sync(world.life.until, lambda: answers(f"{world.base}/healthz"))
         world.says(10)

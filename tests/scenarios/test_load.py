@@ -170,7 +170,7 @@ async def test_a_burst_on_the_stream_while_many_feeds_are_read(nursery: Nursery,
         world.is_whole(feeds_too)
         print(
             f"\n{BURST:,} posts at once and {SOURCES} feeds: stored or counted in {took:.0f} s ({BURST / took:,.0f} a second),"
-            f" {memory:.0f} MB, queue {queue:.0f}, lag {lag:.1f} s; web p99 {visitor.p99():.0f} ms of {len(visitor.took)}",
+            f" {memory:.0f} MB, queue {queue:.0f}, lag {lag:.1f} s; {visitor}",
             end="",
         )
         assert memory < 500
@@ -197,7 +197,7 @@ async def test_ten_times_the_normal_stream_is_kept_up_with(nursery: Nursery, tmp
         early, late = sizes[len(sizes) // 3], sizes[-1]
         print(
             f"\n{10 * NORMAL} posts a second for {MINUTES:g} minutes: {behind / NORMAL / 10:.1f} s behind at most,"
-            f" {early:.0f} -> {late:.0f} MB, caught up {caught_up:.1f} s after the end; web p99 {visitor.p99():.0f} ms",
+            f" {early:.0f} -> {late:.0f} MB, caught up {caught_up:.1f} s after the end; {visitor}",
             end="",
         )
         assert late < 500

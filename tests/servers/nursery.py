@@ -18,6 +18,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Callable
 from contextlib import closing, suppress
 from dataclasses import replace
@@ -26,7 +27,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from tests.conftest import ROOT
-from tests.servers.process import fetch, free_port
+from tests.servers.process import free_port
 
 PATIENCE = float(os.environ.get("LISTENER_TEST_PATIENCE", "90"))  # seconds; only a failing test waits for so long
 
@@ -130,10 +131,11 @@ def said(folder: Path, name: str = "said") -> str:
     )
 
 
-def answers(url: str) -> str:
+def answers(url: str, patience: float = 10) -> str:
     """The page, or nothing when it can't be had now."""
     try:
-        return fetch(url)
+        with urllib.request.urlopen(url, timeout=patience) as answer:
+            return str(answer.read().decode())
     except OSError:
         return ""
 

@@ -1,6 +1,6 @@
 """Somebody who looks at the dashboard without a pause: `python -m tests.servers.visitor URL PATH...`.
 
-Visits one path after another until the standard input ends, then prints how many seconds each answer took, as JSON.
+Visits one path after another until the standard input ends, then prints how many seconds the answers of each path took, as JSON.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Visitor:
 
     def __init__(self, base: str, paths: tuple[str, ...] = PATHS) -> None:
         self._base, self._paths = base, paths
-        self.took: list[float] = []
+        self.took: dict[str, list[float]] = {}
 
     def __enter__(self) -> Self:
         command = [sys.executable, "-m", "tests.servers.visitor", self._base, *self._paths]
@@ -34,22 +34,27 @@ class Visitor:
 
     def __exit__(self, *_: object) -> None:
         said, _nothing = self._process.communicate()
-        self.took = sorted(json.loads(said))
+        self.took = {path: sorted(took) for path, took in json.loads(said).items()}
 
-    def p99(self) -> float:
-        """Milliseconds."""
-        return 1000 * self.took[int(0.99 * len(self.took))]
+    def p99(self, path: str = "") -> float:
+        """Milliseconds; of one path, or of all."""
+        took = sorted(self.took[path] if path else [one for some in self.took.values() for one in some])
+        return 1000 * took[int(0.99 * len(took))]
+
+    def __str__(self) -> str:
+        each = ", ".join(f"{path} {self.p99(path):.0f}" for path in self.took)
+        return f"web p99 {self.p99():.0f} ms ({each})"
 
 
 def _visit(base: str, paths: list[str]) -> None:
-    took = []
+    took: dict[str, list[float]] = {path: [] for path in paths}
     for path in cycle(paths):
         if select.select([sys.stdin], [], [], PAUSE)[0]:
             break
         began = time.monotonic()
         with urllib.request.urlopen(base + path, timeout=60) as answer:
             answer.read()
-        took.append(time.monotonic() - began)
+        took[path].append(time.monotonic() - began)
     print(json.dumps(took))
 
 
