@@ -30,7 +30,7 @@ from listener.regions.attribute import Attributor
 from listener.screen import MAY_PASS, NO_MATCH, Screen
 from listener.signals.aggregate import aggregate
 from listener.suspicion import suspicions
-from listener.text.copies import cluster_of
+from listener.text.copies import clusters_of
 from listener.text.language import Identifier
 from listener.text.normalize import Normalized, normalize, skeleton
 from listener.text.phrases import Matcher, matcher_of
@@ -128,7 +128,8 @@ class Pipeline:
         made = []
         known = [habits.get(reading.post.id, {}) for reading in readings] if habits else ()
         scores, places = self.classifier.score(readings), self.attributor.attribute(readings, known)
-        for reading, judged, regions in zip(readings, scores, places, strict=True):
+        clusters = clusters_of([reading.skeleton for reading in readings])
+        for reading, judged, regions, cluster in zip(readings, scores, places, clusters, strict=True):
             score = stated(reading.post.stated) or judged
             made.append(
                 Mention(
@@ -138,7 +139,7 @@ class Pipeline:
                     language=reading.language,
                     regions=regions,
                     matches=tuple(dict.fromkeys([m.form for m in reading.matches if m.kind in FOUND])),
-                    cluster=cluster_of(reading.skeleton),
+                    cluster=cluster,
                 )
             )
         return made

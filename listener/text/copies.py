@@ -12,6 +12,7 @@ what is made of that is up to `signals.aggregate`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from hashlib import blake2b
 
@@ -40,15 +41,31 @@ def cluster_of(folded: str) -> str:
     >>> cluster_of("instagram coktu")[0], cluster_of("3")
     ('~', '')
     """
-    words = sorted({word for word in folded.split() if len(word) > 1 and not word.isdigit()})
-    if not words:
+    return clusters_of([folded])[0]
+
+
+def clusters_of(folded: Sequence[str]) -> list[str]:
+    """The keys of many skeletons, in order."""
+    words = [{word for word in text.split() if len(word) > 1 and not word.isdigit()} for text in folded]
+    keys = [_short(one) for one in words]
+    long = [n for n, one in enumerate(words) if len(one) >= LONG]
+    if not long:
+        return keys
+    numbers = np.array([_number(word) for n in long for word in words[n]], dtype=np.uint64)
+    begins = np.cumsum([0, *(len(words[n]) for n in long[:-1])])
+    firsts = np.minimum.reduceat((_TIMES * numbers + _PLUS) >> np.uint64(32), begins, axis=1)
+    bands = ((firsts.T.reshape(len(long), BANDS, ROWS) + np.uint64(1)) * _MIX).sum(
+        axis=2, dtype=np.uint64
+    ) >> np.uint64(44)
+    for n, row in zip(long, bands.tolist(), strict=True):
+        keys[n] = " ".join([f"{chr(97 + place)}{band:05x}" for place, band in enumerate(row)])
+    return keys
+
+
+def _short(words: set[str]) -> str:
+    if not words or len(words) >= LONG:
         return ""
-    if len(words) < LONG:
-        return SHORT + blake2b(" ".join(words).encode(), digest_size=8).hexdigest()
-    numbers = np.array([_number(word) for word in words], dtype=np.uint64)
-    firsts = ((_TIMES * numbers + _PLUS) >> np.uint64(32)).min(axis=1).reshape(BANDS, ROWS)
-    bands = ((firsts + np.uint64(1)) * _MIX).sum(axis=1, dtype=np.uint64) >> np.uint64(44)
-    return " ".join(f"{chr(97 + n)}{band:05x}" for n, band in enumerate(bands.tolist()))
+    return SHORT + blake2b(" ".join(sorted(words)).encode(), digest_size=8).hexdigest()
 
 
 @lru_cache(50_000)
