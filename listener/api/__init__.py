@@ -17,7 +17,6 @@ from typing import Any, NamedTuple
 from listener import installed
 from listener.db import Db, opened
 from listener.db.columns import INCIDENTS, incident_row
-from listener.errors import InputError
 from listener.frames import As, Frame, frame, library_of
 from listener.instants import bin_of, moment
 
@@ -172,24 +171,19 @@ def simulate(
     from dataclasses import asdict
 
     from listener.api.archives import EVENTS, INVENTED, write
-    from listener.simulation.posts import Plan, archive, texts
+    from listener.simulation.posts import Plan, archive
 
     _, catalog = installed.read(_path(config))
-    if unknown := [code for code in regions if code not in catalog.regions]:
-        raise InputError(f"no region {unknown[0]!r} (have: {', '.join(sorted(catalog.regions))})")
-    if days < 2:
-        raise InputError(f"days={days}: two at the least, for the first has no outage")
-    plan = Plan(
+    plan = Plan.of(
+        catalog,
+        service,
+        regions,
         seed=seed,
-        service=service,
-        regions=[catalog.regions[code] for code in dict.fromkeys(regions)],
-        texts=texts(catalog.root / "labelled", service),
         start_at=moment(start),
         days=days,
         rate=rate,
         outages=outages,
         dropouts=dropouts,
-        floods=max(1, days // 14),
     )
     rows, truths = archive(plan)
     if out is not None:

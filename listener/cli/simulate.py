@@ -42,26 +42,19 @@ def simulate(
 
     Everything in it is synthetic and named so: outages, blocks, sources that drop out and catch up, news the day after.
     """
-    from listener.simulation.posts import Plan, archive, texts, truth_toml
+    from listener.simulation.posts import Plan, archive, truth_toml
 
     _, catalog = wiring.read(config)
-    codes = region or ["TR", "BG", "GR", "RS"]
-    for code in codes:
-        if code not in catalog.regions:
-            raise InputError(f"--region: no region {code!r} (have: {', '.join(sorted(catalog.regions))})")
-    if service not in catalog.services:
-        raise InputError(f"--service: no service {service!r} in data/services")
-    plan = Plan(
+    plan = Plan.of(
+        catalog,
+        service,
+        region or ["TR", "BG", "GR", "RS"],
         seed=seed,
-        service=service,
-        regions=[catalog.regions[code] for code in dict.fromkeys(codes)],
-        texts=texts(catalog.root / "labelled", service),
         start_at=instant(start),
         days=days,
         rate=rate,
         outages=outages,
         dropouts=dropouts,
-        floods=max(1, days // 14),
     )
     rows, truths = archive(plan)
     if events is not None:

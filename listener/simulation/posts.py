@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any, Self
 from zoneinfo import ZoneInfo
 
 import numpy as np
 
-from listener.catalog import Region
+from listener.catalog import Catalog, Region
 from listener.errors import InputError
 from listener.simulation.series import DAY, MEMORY, NOISE, SIZE, Event, shaped
 from listener.types import CHATTER, Floats
@@ -66,6 +67,25 @@ class Plan:
     outages: int
     dropouts: int
     floods: int  # evenings on which many accounts send the same text
+
+    @classmethod
+    def of(cls, catalog: Catalog, service: str, regions: Iterable[str], *, days: int, **rest: Any) -> Self:
+        """A plan by the names of things. Raises `InputError` for a name nobody knows, and for less than two days."""
+        codes = list(dict.fromkeys(regions))
+        if unknown := [code for code in codes if code not in catalog.regions]:
+            raise InputError(f"no region {unknown[0]!r} (have: {', '.join(sorted(catalog.regions))})")
+        if service not in catalog.services:
+            raise InputError(f"no service {service!r} in data/services")
+        if days < 2:
+            raise InputError(f"days={days}: two at the least, for the first has no outage")
+        return cls(
+            service=service,
+            regions=[catalog.regions[code] for code in codes],
+            texts=texts(catalog.root / "labelled", service),
+            days=days,
+            floods=max(1, days // 14),
+            **rest,
+        )
 
 
 @dataclass
