@@ -163,7 +163,7 @@ def _shape(hours: _Hours, trust: Floats, rate: float, variance: float, before: F
             np.asarray(np.bincount(of, worth * values, size), dtype=np.float64) for values in (hours.seen, mean)
         ]
         if smooth:
-            sums = [x / 2 + (np.roll(x, 1) + np.roll(x, -1)) / 4 for x in sums]
+            sums = [x / 2 + (x[np.arange(size) - 1] + x[np.arange(1, size + 1) % size]) / 4 for x in sums]
         seen, expected = sums
         factor = (1 / spread + seen) / (1 / spread + expected)
         left += float(np.mean(1 / (1 / spread + 1.5 * expected)))
