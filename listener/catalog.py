@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import re
 import sysconfig
-import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from listener.errors import ConfigError
-from listener.kinds import convert
+from listener.kinds import convert, rows, toml
 
 CONCEPTS = frozenset(
     [
@@ -70,6 +70,8 @@ SERVICE_KINDS = frozenset(
         "forum",
     ]
 )
+_PLACE_COLUMNS = {"place", "kind", "population", "forms", "except", "source"}
+_NUMBER = re.compile(r"[0-9]{0,12}")
 PLACE_KINDS = frozenset({"country", "city", "town", "district", "region", "island", "demonym"})
 
 
@@ -201,15 +203,13 @@ def _tables(folder: Path, digest: Any) -> Iterator[tuple[Path, dict[str, Any]]]:
     for path in sorted(folder.glob("*.toml")):
         raw = path.read_bytes()
         digest.update(path.name.encode() + b"\0" + raw)
-        try:
-            yield path, tomllib.loads(raw.decode())
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise ConfigError(f"{path}: {error}") from error
+        yield path, toml(raw, str(path))
 
 
 def _language(path: Path, table: dict[str, Any]) -> LanguageData:
     phrases = tuple(
-        convert(_renamed(phrase), Phrase, f"{path}: phrases[{i}]") for i, phrase in enumerate(table.pop("phrases", []))
+        convert(_renamed(phrase), Phrase, f"{path}: phrases[{i}]")
+        for i, phrase in enumerate(rows(table, "phrases", str(path)))
     )
     for i, phrase in enumerate(phrases):
         if phrase.concept not in CONCEPTS:
@@ -230,12 +230,14 @@ def _service(path: Path, table: dict[str, Any]) -> Service:
 
 
 def _region(path: Path, table: dict[str, Any]) -> Region:
-    hours = table.pop("hours", {}).get("local", [])
-    made = convert({**table, "hours": hours}, Region, str(path))
+    hours = table.get("hours", {})
+    if not isinstance(hours, dict):
+        raise ConfigError(f"{path}: hours: expected a table")
+    made = convert({**table, "hours": hours.get("local", [])}, Region, str(path))
     _is_named(path, made.code)
-    if len(made.hours) != 24 or abs(sum(made.hours) - 1) > 0.02:
+    if len(made.hours) != 24 or not abs(sum(made.hours) - 1) <= 0.02:
         raise ConfigError(f"{path}: hours.local must be 24 numbers that sum to 1, not {sum(made.hours):.3f}")
-    if abs(sum(made.languages.values()) - 1) > 0.02:
+    if not abs(sum(made.languages.values()) - 1) <= 0.02:
         raise ConfigError(f"{path}: languages must sum to 1, not {sum(made.languages.values()):.3f}")
     return made
 
@@ -243,14 +245,17 @@ def _region(path: Path, table: dict[str, Any]) -> Region:
 def _places(path: Path, digest: Any) -> Iterator[Place]:
     raw = path.read_bytes()
     digest.update(path.name.encode() + b"\0" + raw)
-    rows = csv.DictReader(raw.decode().splitlines(), delimiter="\t", quoting=csv.QUOTE_NONE)
-    for number, row in enumerate(rows, 2):
+    try:
+        read = list(csv.DictReader(raw.decode().splitlines(), delimiter="\t", quoting=csv.QUOTE_NONE))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ConfigError(f"{path}: {error}") from error
+    for number, row in enumerate(read, 2):
         where = f"{path}:{number}"
-        if None in row.values() or None in row:
+        if row.keys() != _PLACE_COLUMNS or None in row.values():
             raise ConfigError(f"{where}: expected the columns place kind population forms except source, tab-separated")
         if row["kind"] not in PLACE_KINDS:
             raise ConfigError(f"{where}: no place kind {row['kind']!r} (have: {', '.join(sorted(PLACE_KINDS))})")
-        if not (row["population"] or "0").isdigit():
+        if not _NUMBER.fullmatch(row["population"]):
             raise ConfigError(f"{where}: population {row['population']!r} is not a whole number")
         yield Place(
             place=row["place"],
@@ -264,7 +269,7 @@ def _places(path: Path, digest: Any) -> Iterator[Place]:
 
 
 def _sources(path: Path, table: dict[str, Any]) -> Iterator[SourceData]:
-    for i, row in enumerate(table.get("source", [])):
+    for i, row in enumerate(rows(table, "source", str(path))):
         where = f"{path}: source[{i}]"
         own = {key: row.pop(key) for key in ("name", "kind", "enabled", "topic", "source") if key in row}
         yield convert({**own, "options": row}, SourceData, where)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from datetime import timedelta
@@ -18,7 +17,7 @@ from typing import Any
 import platformdirs
 
 from listener.errors import ConfigError
-from listener.kinds import Secret, convert, option
+from listener.kinds import Secret, convert, option, rows, toml, toml_file
 
 DEFAULT_FILE = Path("listener.toml")
 
@@ -137,17 +136,15 @@ def load(path: Path | None = None, environ: Mapping[str, str] | None = None) -> 
         path = DEFAULT_FILE
     table: dict[str, Any] = {}
     if path is not None:
-        try:
-            table = tomllib.loads(path.read_bytes().decode())
-        except FileNotFoundError as error:
-            raise ConfigError(f"{path}: no such file") from error
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-            raise ConfigError(f"{path}: {error}") from error
+        if not path.exists():
+            raise ConfigError(f"{path}: no such file")
+        table = toml_file(path)
     where = str(path or "config")
-    tables = {kind: tuple(_named(table.pop(kind, []), kind, where, environ)) for kind in ("source", "channel")}
+    tables = {kind: tuple(_named(table, kind, where, environ)) for kind in ("source", "channel")}
     if isinstance(web := table.get("web"), dict):
         for key in web.keys() & {"token", "label_token"}:
             web[key] = _secret(web[key], f"{where}: web: {key}", environ)
+    table = {key: value for key, value in table.items() if key not in tables}
     _override(table, environ)
     config = convert(table, Config, where)
     return Config(
@@ -163,11 +160,9 @@ def notify_socket(environ: Mapping[str, str] | None = None) -> str:
     return (os.environ if environ is None else environ).get("NOTIFY_SOCKET", "")
 
 
-def _named(rows: Any, kind: str, where: str, environ: Mapping[str, str]) -> list[Table]:
-    if not isinstance(rows, list):
-        raise ConfigError(f"{where}: write [[{kind}]] in double brackets: there may be several")
+def _named(table: Mapping[str, Any], kind: str, where: str, environ: Mapping[str, str]) -> list[Table]:
     made = []
-    for i, row in enumerate(rows):
+    for i, row in enumerate(rows(table, kind, where)):
         rest = dict(row)
         own = {key: rest.pop(key) for key in ("kind", "name", "enabled") if key in rest}
         own.setdefault("name", f"{own.get('kind', kind)}-{i + 1}")
@@ -190,7 +185,7 @@ def _secret(value: Any, where: str, environ: Mapping[str, str]) -> Any:
     if place == "file" and isinstance(name, str):
         try:
             return Secret(Path(name).read_text(encoding="utf-8").strip())
-        except (OSError, UnicodeDecodeError) as error:
+        except (OSError, ValueError) as error:  # no UTF-8, or a name that no file can have
             raise ConfigError(f"{where}: {error}") from error
     return value
 
@@ -204,20 +199,22 @@ def _override(table: dict[str, Any], environ: Mapping[str, str]) -> None:
             if (secret := environ.get(f"{variable}_FILE")) is not None:
                 try:
                     value = Path(secret).read_text().strip()
-                except OSError as error:
+                except (OSError, ValueError) as error:
                     raise ConfigError(f"{variable}_FILE: {error}") from error
             if value is not None:
                 section = table.setdefault(name, {})
                 if not isinstance(section, dict):
                     raise ConfigError(f"{name}: expected a table")
-                section[key.name] = Secret(value) if isinstance(key.default, Secret) else _parsed(value)
+                section[key.name] = Secret(value) if isinstance(key.default, Secret) else _parsed(value, variable)
 
 
-def _parsed(value: str) -> Any:
+def _parsed(value: str, variable: str) -> Any:
     """A TOML value where it is one (`true`, `9000`, `["TR"]`), else the text itself."""
     try:
-        return tomllib.loads(f"v = {value}")["v"]
-    except tomllib.TOMLDecodeError:
+        return toml(f"v = {value}".encode(), variable)["v"]
+    except UnicodeEncodeError as error:  # bytes of the environment that are no text
+        raise ConfigError(f"{variable}: not UTF-8") from error
+    except ConfigError:
         return value
 
 

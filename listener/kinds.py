@@ -11,10 +11,12 @@ import hmac
 import importlib
 import pkgutil
 import re
+import tomllib
 from collections.abc import Mapping
 from dataclasses import MISSING, Field, field, fields, is_dataclass
 from datetime import timedelta
 from functools import cache
+from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar, get_type_hints
 
@@ -73,7 +75,10 @@ def duration(text: str) -> timedelta:
     parts = _DURATION.findall(text) if len(text) <= 100 else []
     if not parts or _DURATION.sub("", text).strip():
         raise ValueError(f"{text[:100]!r} is not a length of time; write 90s, 10m, 1h30m or 30d")
-    return timedelta(seconds=sum(float(number) * _SECONDS[unit] for number, unit in parts))
+    try:
+        return timedelta(seconds=sum(float(number) * _SECONDS[unit] for number, unit in parts))
+    except OverflowError:
+        raise ValueError(f"{text!r} is longer than can be counted") from None
 
 
 def show_duration(length: timedelta) -> str:
@@ -112,13 +117,40 @@ def _fields_of(into: type[Any]) -> tuple[dict[str, Any], dict[str, Field[Any]]]:
     return get_type_hints(into), {f.name: f for f in fields(into) if not f.name.startswith("_")}
 
 
-def convert(table: Mapping[str, Any], into: type[T], where: str) -> T:
+def toml(raw: bytes, where: str) -> dict[str, Any]:
+    """What a TOML file says. Raises `ConfigError` that names it."""
+    try:
+        return tomllib.loads(raw.decode())
+    except (ValueError, RecursionError) as error:  # also a number of more digits than Python reads
+        raise ConfigError(f"{where}: {error}") from error
+
+
+def toml_file(path: Path) -> dict[str, Any]:
+    """What a TOML file says. Raises `ConfigError` that names it, also when it can't be read."""
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{path}: {error}") from error
+    return toml(raw, str(path))
+
+
+def rows(table: Mapping[str, Any], name: str, where: str) -> list[dict[str, Any]]:
+    """The tables written under `[[name]]`. Raises `ConfigError` when something else stands there."""
+    found = table.get(name, [])
+    if not isinstance(found, list) or not all(isinstance(row, dict) for row in found):
+        raise ConfigError(f"{where}: write [[{name}]] in double brackets: there may be several")
+    return found
+
+
+def convert(table: Any, into: type[T], where: str) -> T:
     """Make a dataclass of a TOML table. Raises `ConfigError` that says which key of `where` is wrong, and how."""
+    if not isinstance(table, Mapping):
+        raise ConfigError(f"{where}: expected a table, got {_shown(table)}")
     hints, known = _fields_of(into)  # type: ignore[arg-type]  # a class is hashable
     values: dict[str, Any] = {}
     for key, value in table.items():
         if key not in known:
-            raise ConfigError(f"{where}: unknown key {key!r}{_nearest(key, list(known))}")
+            raise ConfigError(f"{where}: unknown key {_shown(key)}{_nearest(key, list(known))}")
         values[key] = _value(value, hints[key], f"{where}: {key}")
     for name, spec in known.items():
         if name not in values and spec.default is MISSING and spec.default_factory is MISSING:
@@ -131,8 +163,6 @@ def convert(table: Mapping[str, Any], into: type[T], where: str) -> T:
 
 def _value(value: Any, hint: Any, where: str) -> Any:
     if is_dataclass(hint) and isinstance(hint, type):
-        if not isinstance(value, Mapping):
-            raise ConfigError(f"{where}: expected a table, got {value!r}")
         return convert(value, hint, where)
     if hint is Secret:
         if not isinstance(value, Secret):
@@ -147,9 +177,14 @@ def _value(value: Any, hint: Any, where: str) -> Any:
     try:
         return msgspec.convert(value, hint)
     except msgspec.ValidationError as error:
-        raise ConfigError(f"{where}: {error} (got {value!r})") from error
+        raise ConfigError(f"{where}: {error} (got {_shown(value)})") from error
+
+
+def _shown(value: object) -> str:
+    """A value in a message: not more of it than somebody reads."""
+    return f"{value!r:.200}"
 
 
 def _nearest(word: str, known: list[str]) -> str:
-    close = difflib.get_close_matches(word, known, n=1)
+    close = difflib.get_close_matches(word[:100], known, n=1)  # takes the square of the length
     return f"; did you mean {close[0]!r}?" if close else ""

@@ -19,6 +19,7 @@ from listener.batches import Batch, Taken, Understood, counted
 from listener.classify.classifier import Classifier
 from listener.drifting import Drifting
 from listener.habits import Habits, habits_of
+from listener.noticing import Noticing
 from listener.pipeline import Pipeline
 from listener.signals import bins
 from listener.signals.aggregate import affected
@@ -27,6 +28,7 @@ from listener.signals.expected import expected_hours
 from listener.signals.exposure import Shares, exposure
 from listener.signals.panel import panel
 from listener.store import Store, Writer
+from listener.store.noticed import HEARING_NOW, NOTICED
 from listener.text.language import Identifier
 from listener.types import (
     Delete,
@@ -49,7 +51,6 @@ HOUR = timedelta(hours=1)
 SETTLES = timedelta(minutes=10)  # after this a minute's hearing is final
 EXPLAIN_EVERY = timedelta(minutes=5)  # how often the cause of an ongoing incident is worked out again
 WATCHED = "watched"  # the mark that holds the last minute watched
-HEARING_NOW = "hearing_now"  # the mark that holds, by region, the share of the usual that is heard (JSON)
 HEARD_FROM = "heard_from"  # the mark that holds the first minute of an archive
 
 
@@ -68,6 +69,7 @@ class Recorder:
         self._heard: tuple[datetime, datetime, dict[str, Floats]] | None = None  # exposure of the last window
         self._baselines = Baselines(pipeline.catalog, self._hourly)
         self._drifting = Drifting(store)
+        self._noticing = Noticing(store)
 
     def adopt(self, classifier: Classifier, identifier: Identifier) -> None:
         """Judge with another model from now on; the rest of the pipeline stays."""
@@ -163,6 +165,7 @@ class Recorder:
     def begin_anew(self) -> None:
         """Forget what is kept in memory of the store: others may have written to it."""
         self._recent_from = self._heard = None
+        self._noticing.begin_anew()
 
     def others_stored(self, since: datetime) -> None:
         """Points from then on were changed by somebody else: they are read again."""
@@ -175,25 +178,29 @@ class Recorder:
         self._remember(self.store.points(since=since))
 
     def _expect(self, now: datetime) -> None:
-        """Keep what was usual, for people who look later, and how well each region is heard now.
+        """Keep what was usual, for people who look later, how well each region is heard now, and how little would be noticed.
 
-        Each service has its own minute of the hour, so that no tick has to do them all.
+        Each service has its own minute of the hour, so that no tick has to do them all; of new ones the loudest comes soon.
         """
         minute = (now - bins.floor(now, HOUR)) // bins.BIN
-        due = [s for s, points in self._recent.items() if points and zlib.crc32(s.encode()) % 60 == minute]
+        loudest = sorted((-len(points), service) for service, points in self._recent.items() if points)
+        fresh = [] if minute % 5 else [service for _, service in loudest if service not in self._noticing.kept][:1]
+        due = {*fresh, *(service for _, service in loudest if zlib.crc32(service.encode()) % 60 == minute)}
         rows = []
-        for service, one in self._panels(due, now).items():
+        for service, one in self._panels(sorted(due), now).items():
             spoken = {region for region, _ in self._recent[service]}
             since = now - (3 * HOUR if service in self._expected else WINDOW)
             self._expected.add(service)
             usual = self._baselines.of(one, now)
             rows += [e for region in sorted(spoken) for e in expected_hours(one.signals[region], usual[region], since)]
-        if not rows and minute % 5:
+            self._noticing.work_out(one, usual, spoken, now, self.pipeline)
+        if not due and minute % 5:
             return
         heard = {region: round(float(values[-1]), 3) for region, values in self._exposure(now - WINDOW, now).items()}
         with self.store.transaction() as tx:
             tx.put_expected(rows)
             tx.set_mark(HEARING_NOW, json.dumps(heard))
+            tx.set_mark(NOTICED, self._noticing.mark(now))
 
     def forget(self, now: datetime) -> int:
         """Erase texts, authors and links older than the retention; give back of how many posts. Counts stay."""

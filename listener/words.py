@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -11,6 +10,7 @@ from pathlib import Path
 
 from listener.catalog import default_root
 from listener.errors import ConfigError
+from listener.kinds import toml_file
 
 FALLBACK = "en"
 COOKIE = "lang"
@@ -40,12 +40,11 @@ def load(root: Path | None = None) -> Mapping[str, Words]:
     made = {}
     folder = (root or default_root()) / "interface"
     for path in sorted(folder.glob("*.toml"), key=lambda path: (path.stem != FALLBACK, path.stem)):
-        try:
-            table = tomllib.loads(path.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-            raise ConfigError(f"{path}: {error}") from error
+        table = toml_file(path)
         name = table.pop("name", None)
-        if not isinstance(name, str) or not all(isinstance(part, dict) for part in table.values()):
+        tables = [part for part in table.values() if isinstance(part, dict)]
+        texts = [text for part in tables for text in part.values()]
+        if not all(isinstance(text, str) for text in (name, *texts)) or len(tables) < len(table):
             raise ConfigError(f"{path}: expected `name` and tables of phrases")
         made[path.stem] = Words(path.stem, name, table)
     if FALLBACK not in made:

@@ -6,11 +6,13 @@ import csv
 import io
 import json
 import socket
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from listener.store import open_store
 from listener.types import LABELS
 from tests.conftest import ROOT, Command
 
@@ -164,6 +166,22 @@ def test_a_port_in_use_is_named(listener: Command) -> None:
         done = listener("run", env={"LISTENER_WEB_PORT": str(port)})
     assert done.returncode == 1
     assert f"can't listen on 127.0.0.1:{port}" in done.stderr.strip().splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("authors", "said"),
+    [(6, "instagram in TR: an outage would be noticed from about 6 people"), (None, "nothing could be noticed now")],
+)
+def test_a_signal_says_from_how_many_people_an_outage_would_be_noticed(
+    listener: Command, tmp_path: Path, authors: int | None, said: str
+) -> None:
+    url = f"sqlite:///{tmp_path / 'listener.db'}"
+    kept = {"instagram": {"at": datetime.now(UTC).isoformat(), "regions": {"TR": (authors, 1.0)}}}
+    with closing(open_store(url)) as store, store.transaction() as tx:
+        tx.set_mark("noticed", json.dumps(kept))
+    asked = ("signal", "--service", "instagram", "--store", url, "--region")
+    assert said in " ".join(listener(*asked, "TR").stdout.split())
+    assert "noticed" not in listener(*asked, "RS").stdout
 
 
 def test_incidents_and_signals_of_a_replay_can_be_looked_at(listener: Command, tmp_path: Path) -> None:

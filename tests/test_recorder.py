@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from contextlib import closing
+from contextlib import closing, nullcontext
 from datetime import timedelta
+
+import pytest
 
 from listener.pipeline import Pipeline
 from listener.recorder import Batch, Recorder
 from listener.store import open_store
+from listener.store.noticed import noticed
+from listener.types import Hearing
 from tests.builders import at, post
+from tests.servers import postgres
 
 
 def test_texts_and_authors_are_erased_after_the_retention_and_counts_stay(pipeline: Pipeline) -> None:
@@ -35,6 +40,36 @@ def test_what_was_usual_is_kept_hour_by_hour_beside_what_was_heard(pipeline: Pip
         usual = store.expected(service="instagram", region="TR")
         assert at(0) - timedelta(hours=1) in {row.at for row in usual}
         assert all(0 < row.mean < row.high for row in usual)
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_how_small_an_outage_would_be_noticed_is_kept_and_follows_what_is_heard(pipeline: Pipeline, kind: str) -> None:
+    def told(minute: int) -> dict[str, int | None]:
+        return {one.region: one.authors for one in noticed(store, at(minute), service="instagram")}
+
+    where = postgres.empty_store() if kind == "postgresql" else nullcontext("sqlite:///:memory:")
+    with where as url, closing(open_store(url)) as store:
+        shares = {"t": dict.fromkeys(pipeline.catalog.regions, 1.0)}
+        recorder = Recorder(pipeline, store, shares)
+        hearing = [Hearing("t", at(minute), 5, up=True) for minute in range(-36 * 60, 15)]
+        recorder.take(Batch(items=[post("instagram çöktü, giremiyorum", id="t:1", minutes=-30)], hearing=hearing))
+        recorder.tick(at(0))
+        found = told(0)
+        assert found.keys() == pipeline.catalog.regions.keys()
+        assert all(authors is not None and 3 <= authors <= 30 for authors in found.values())
+        for minute in (5, 10, 15):
+            recorder.tick(at(minute))
+        assert told(15) == found
+        recorder.take(Batch(hearing=[Hearing("t", at(minute), 0, up=False) for minute in range(15, 41)]))
+        restarted = Recorder(pipeline, store, shares)
+        restarted.tick(at(40))
+        assert set(told(40).values()) == {None}, "the only source is silent"
+        recorder = Recorder(pipeline, store, shares)
+        recorder.take(Batch(hearing=[Hearing("t", at(minute), 5, up=True) for minute in range(41, 135)]))
+        for minute in range(60, 136):
+            recorder.tick(at(minute))
+        assert None not in told(135).values()
+        assert told(135).keys() == found.keys()
 
 
 def test_an_incident_names_the_model_and_the_config_it_rests_on(pipeline: Pipeline) -> None:

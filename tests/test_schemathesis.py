@@ -20,6 +20,7 @@ MOST = int(os.environ.get("LISTENER_TEST_REQUESTS", "170"))  # of each mode for 
 OPERATIONS = (
     "/signals",
     "/series",
+    "/visible",
     "/incidents",
     "/incidents/{incident}",
     "/incidents/{incident}/transitions",

@@ -19,7 +19,7 @@ from hatchling.builders.wheel import WheelBuilder
 from hypothesis import given
 from hypothesis import strategies as st
 
-from listener.errors import ConfigError, StoreError
+from listener.errors import ConfigError, StoreAway, StoreError
 from listener.store import Store, codec, open_store, sqlite_file
 from listener.types import Delete
 from tests.builders import at, mention, point
@@ -214,7 +214,7 @@ def test_a_corrupt_store_is_named_so_when_it_is_read_and_by_verify(path: Path) -
 
     store = open_store(url_of(path), read_only=True)
     assert store.verify()
-    with pytest.raises(StoreError, match="restore a backup"):
+    with pytest.raises(StoreError, match="restore` the last good backup"):
         store.mentions()
     store.close()
 
@@ -264,9 +264,16 @@ def test_when_the_disk_refuses_nothing_is_lost_and_writing_goes_on_when_it_can(p
     store.close()
 
 
+def test_no_room_for_the_index_of_the_log_is_a_full_disk_that_passes() -> None:
+    error = sqlite3.OperationalError("disk I/O error")
+    error.sqlite_errorcode, error.sqlite_errorname = sqlite3.SQLITE_IOERR_SHMSIZE, "SQLITE_IOERR_SHMSIZE"
+    with pytest.raises(StoreAway, match="the disk is full; free some space"), sqlite_file.explained("store.db"):
+        raise error
+
+
 def test_a_disk_that_refuses_a_new_store_is_named(path: Path) -> None:
     with no_file_grows_beyond(20_000):
-        assert "free space" in refusal(path)
+        assert "free some space" in refusal(path)
     open_store(url_of(path)).close()
 
 

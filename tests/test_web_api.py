@@ -189,6 +189,18 @@ def test_series_are_listed_those_in_trouble_first(full: str) -> None:
     assert {one["region"] for one in ask(full, "/api/v1/series?region=RO").json()} == {"RO"}
 
 
+def test_the_smallest_outage_that_could_be_noticed_is_told_of_each_series(full: str) -> None:
+    found = {one["region"]: one for one in ask(full, "/api/v1/visible?service=whatsapp").json()}
+    assert found.keys() == days.REGIONS.keys()
+    assert found["TR"] == {"service": "whatsapp", "region": "TR", "authors": 18, "at": "2026-03-02T13:15:00Z"}
+    assert found["RS"]["authors"] == 6
+    assert found["AL"]["authors"] == 10, "of Albania 60 % is heard since then, where it was 97 %"
+    assert found["XK"]["authors"] is None, "Kosovo is not heard at all"
+    assert [one["authors"] for one in ask(full, "/api/v1/visible?service=instagram&region=TR").json()] == [0]
+    (row,) = rows(ask(full, "/api/v1/visible?service=whatsapp&region=XK&format=csv").text)
+    assert (row["region"], row["authors"]) == ("XK", "")
+
+
 def test_incidents_are_a_valid_atom_feed(full: str, empty: str) -> None:
     answer = ask(full, "/incidents.atom")
     assert answer.headers["content-type"] == "application/atom+xml; charset=utf-8"
@@ -263,6 +275,6 @@ def test_the_description_names_every_path(full: str) -> None:
     described = ask(full, "/api/v1/openapi.json").json()
     assert described["openapi"].startswith("3.1")
     one = "incidents/{incident}"
-    known = ("signals", "series", "incidents", one, f"{one}/transitions", "sources", "posts")
+    known = ("signals", "series", "visible", "incidents", one, f"{one}/transitions", "sources", "posts")
     assert set(described["paths"]) == {f"/api/v1/{path}" for path in known}
     assert json.dumps(described).count("description") > 20

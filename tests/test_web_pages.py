@@ -136,6 +136,51 @@ def test_a_region_that_can_hardly_be_heard_says_so(full: str) -> None:
     assert words.load()["en"]("no_data_long") not in text_of(ask(full, "/regions/TR"))
 
 
+def test_a_region_says_from_how_many_people_an_outage_would_be_noticed(full: str) -> None:
+    english = words.load()["en"]
+    said = text_of(ask(full, "/regions/TR"))
+    assert english("noticed_from") in said
+    assert "WhatsApp about 18 people" in said
+    assert "Instagram stands out already" in said, "it is in the middle of an outage"
+    deaf = text_of(ask(full, "/regions/XK"))
+    assert "quiet" not in deaf, "that nobody is heard is no quiet"
+    assert english("noticed_deaf") in deaf
+    assert english("noticed_from") not in deaf
+
+
+def test_a_service_says_so_of_every_region(full: str) -> None:
+    said = text_of(ask(full, "/services/whatsapp"))
+    for expected in ("Turkey about 18 people", "Serbia about 6 people", "Kosovo nothing could be noticed"):
+        assert expected in said
+
+
+@pytest.mark.parametrize("code", ["bg", "el", "en", "sr", "tr"])
+def test_it_is_said_in_the_viewers_language(full: str, code: str) -> None:
+    said = words.load()[code]
+    page = text_of(ask(full, f"/regions/TR?lang={code}"))
+    assert said("noticed_about", count=18) in page
+    assert said("noticed_already") in page
+
+
+def test_what_was_worked_out_long_ago_is_not_shown(tmp_path: Path) -> None:
+    with dashboard(tmp_path, days.live_a_day, clock=lambda: days.NOW + timedelta(hours=3)) as base:
+        assert words.load()["en"]("noticed") not in text_of(ask(base, "/regions/TR"))
+        assert ask(base, "/api/v1/visible").json() == []
+
+
+def test_a_quiet_day_does_not_look_like_a_fresh_start(tmp_path: Path) -> None:
+    def fill(store: Store) -> None:
+        with store.transaction() as tx:
+            tx.put_health(list(days.health()))
+
+    english = words.load()["en"]
+    with dashboard(tmp_path, fill) as base:
+        for path in ("/regions/TR", "/services/instagram"):
+            said = text_of(ask(base, path))
+            assert english("quiet_day") in said
+            assert english("nothing_heard") not in said
+
+
 def test_of_an_incident_with_very_many_posts_the_first_is_still_known(tmp_path: Path) -> None:
     def fill(store: Store) -> None:
         with store.transaction() as tx:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -11,7 +10,7 @@ from typing import Any
 
 from listener.causes import CAUSES
 from listener.errors import InputError
-from listener.kinds import convert
+from listener.kinds import convert, rows, toml_file
 from listener.types import IncidentState, Transition
 
 LASTS = timedelta(hours=6)  # of an event without an end, after the latest onset
@@ -82,12 +81,9 @@ def catalogue(paths: Iterable[Path]) -> tuple[Event, ...]:
     """Read event files in order of onset. Raises `InputError` that says which file and event is wrong, and how."""
     made: dict[str, Event] = {}
     for path in paths:
-        try:
-            table = tomllib.loads(path.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-            raise InputError(f"{path}: {error}") from error
+        table = toml_file(path)
         common: dict[str, Any] = {key: table[key] for key in ("source", "synthetic") if key in table}
-        for n, row in enumerate(table.get("event", ()), 1):
+        for n, row in enumerate(rows(table, "event", str(path)), 1):
             event = convert({**common, **row}, Event, f"{path}: event {row.get('id', n)}")
             if event.id in made:
                 raise InputError(f"{path}: event {event.id}: there is another with this id")

@@ -29,9 +29,7 @@ if TYPE_CHECKING:
     from listener.store import Store
     from listener.web.labels import Labels
 
-NO_MEMORY = (
-    "there is not enough memory; give it more, or fewer sources. What is stored is safe, the rest is read again"
-)
+NO_MEMORY = "there is not enough memory; give it more, or fewer sources. What is stored is safe, the rest is read again"
 
 
 def register(app: typer.Typer) -> None:

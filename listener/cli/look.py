@@ -55,6 +55,7 @@ def signal(
 ) -> None:
     """Print the outage-chatter signal of one service in one region."""
     from listener.store import open_store
+    from listener.store.noticed import noticed
 
     read, catalog = wiring.read(config)
     for kind, code, known in (("service", service, catalog.services), ("region", region, catalog.regions)):
@@ -64,6 +65,7 @@ def signal(
     start, length = moment(since, now), bin_of(bin)
     with closing(open_store(store or read.store_url(), read_only=True)) as opened:
         found = opened.binned(length, service=service, region=region, since=start, until=now)
+        visible = noticed(opened, now, service=service, region=region)
     records = [
         {
             "time": show.when(point.at),
@@ -74,7 +76,12 @@ def signal(
         }
         for point in found
     ]
-    _write(records, format, out, f"{service} in {region}")
+    title = f"{service} in {region}"
+    if visible and visible[0].authors is None:
+        title += ": nothing could be noticed now"
+    elif visible and visible[0].authors:
+        title += f": an outage would be noticed from about {visible[0].authors} people within 15 minutes"
+    _write(records, format, out, title)
 
 
 def _write(records: list[dict[str, Any]], format: Output, out: Path | None, title: str) -> None:

@@ -6,7 +6,6 @@ Only words are looked at, no grammar: the nearest cue speaks.
 
 from __future__ import annotations
 
-import tomllib
 from collections import defaultdict
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from listener.errors import ConfigError
-from listener.kinds import convert
+from listener.kinds import convert, toml_file
 
 HERE, HOME, ABOUT, THING, BOTH = "here", "home", "about", "thing", "both"
 _NEAR = 4  # words between a cue and the place it speaks of
@@ -150,10 +149,7 @@ def _gap(place: tuple[int, int], begin: int, end: int) -> tuple[int, int]:
 
 def cues(path: Path, fold: Callable[[str], str]) -> Cues:
     """Read the file. Raises `ConfigError` that names it and the key."""
-    try:
-        table = tomllib.loads(path.read_bytes().decode())
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ConfigError(f"{path}: {error}") from error
+    table = toml_file(path)
     made = {code: convert(row, Words, f"{path}: {code}") for code, row in table.items() if code != "source"}
     for code, said in made.items():
         if bare := [

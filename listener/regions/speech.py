@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from listener.errors import ConfigError
-from listener.kinds import convert
+from listener.kinds import convert, toml_file
 
 Speech = dict[str, dict[str, str]]
 """Language -> word -> the region whose people say it."""
@@ -35,10 +34,7 @@ def heard(words: Sequence[str], said: dict[str, str]) -> list[tuple[str, str]]:
 
 def speech(path: Path, fold: Callable[[str], str]) -> Speech:
     """Read the file; a word that two regions claim in one language says nothing. Raises `ConfigError` naming file and key."""
-    try:
-        table = tomllib.loads(path.read_bytes().decode())
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ConfigError(f"{path}: {error}") from error
+    table = toml_file(path)
     claims: dict[tuple[str, str], set[str]] = defaultdict(set)
     for region, row in table.items():
         if region == "source":

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import tomllib
 from dataclasses import dataclass, fields
 from pathlib import Path
 
 from listener.errors import ConfigError
-from listener.kinds import convert
+from listener.kinds import convert, toml_file
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +51,7 @@ class Weights:
 
 def weights(path: Path) -> Weights:
     """Read the file. Raises `ConfigError` that names it and the key."""
-    try:
-        made = convert(tomllib.loads(path.read_bytes().decode()), Weights, str(path))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ConfigError(f"{path}: {error}") from error
+    made = convert(toml_file(path), Weights, str(path))
     for field in fields(made):
         if field.name != "source" and not getattr(made, field.name) >= 0:
             raise ConfigError(f"{path}: {field.name} must not be negative")

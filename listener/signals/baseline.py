@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import tomllib
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ import numpy as np
 
 from listener.catalog import Catalog, Region, Service
 from listener.errors import ConfigError
-from listener.kinds import convert
+from listener.kinds import convert, toml_file
 from listener.signals.bins import floor
 from listener.signals.profile import HOUR, WEEK, Profile, fit
 from listener.types import UNKNOWN_REGION, UNNAMED, Baseline, Panel, SeriesKey, Signal
@@ -50,12 +49,9 @@ class Numbers:
 
 def numbers(path: Path) -> Numbers:
     """Read and check the file. Raises `ConfigError` that says what is wrong with it."""
-    try:
-        made = convert(tomllib.loads(path.read_bytes().decode()), Numbers, str(path))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ConfigError(f"{path}: {error}") from error
+    made = convert(toml_file(path), Numbers, str(path))
     for name in ("per_million", "least", "doubt", "dispersion", "noise", "memory"):
-        if getattr(made, name) <= 0:
+        if not getattr(made, name) > 0:
             raise ConfigError(f"{path}: {name} must be more than 0")
     return made
 

@@ -46,12 +46,23 @@ def explained(where: str, *, was_open: bool = False) -> Iterator[None]:
     try:
         yield
     except sqlite3.Error as error:
-        code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the module's own errors carry none
+        code = _code(error)
         advice = _ADVICE.get(code)
         if advice is None:
             raise
         passes = code in _PASSING or (was_open and code == sqlite3.SQLITE_CANTOPEN)
-        raise (StoreAway if passes else StoreError)(f"{where}: {advice} ({error})") from error
+        raise (StoreAway if passes else StoreError)(f"{where}: {advice} ({error}, {_name(error)})") from error
+
+
+def _code(error: sqlite3.Error) -> int:
+    """Its primary code; 0 for the module's own errors. The index of the log that finds no room is a full disk as well."""
+    extended: int = getattr(error, "sqlite_errorcode", 0)
+    return sqlite3.SQLITE_FULL if extended == sqlite3.SQLITE_IOERR_SHMSIZE else extended & 0xFF
+
+
+def _name(error: sqlite3.Error) -> str:
+    """What SQLite calls it, such as SQLITE_IOERR_WRITE: its words alone say less."""
+    return str(getattr(error, "sqlite_errorname", "no code"))
 
 
 def path_of(url: str) -> Path | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,6 @@ from listener.classify.gate import Gate
 from listener.classify.linear import Linear, softmax
 from listener.classify.network import Network
 from listener.classify.ngrams import Parameters
-from listener.training.descent import Descent, Pace
 from listener.types import Floats
 
 GATE_LOSS = 0.02  # of chatter, that the gate may keep from being judged
@@ -220,18 +219,22 @@ def fit_linear(plain: Views, altered: Views, target: Numbers, rows: Numbers, opt
 
 def fit_network(plain: Views, altered: Views, target: Numbers, rows: Numbers, options: Options) -> Network:
     """A multilayer perceptron on some rows and their altered copies, part of what it sees hidden in every pass."""
+    from sklearn.neural_network import MLPClassifier
+
     seen, matrix, wanted, weight = _lesson(plain.folded, altered.folded, target, rows, options, _RARE_FOLDED)
-    pace = Pace(_RATE, _DECAY, min(_BATCH, len(wanted)))
-    descent = Descent(len(seen), options.hidden, options.classes, options.seed, pace)
+    batch = min(_BATCH, len(wanted))
+    network = MLPClassifier(
+        (options.hidden,), alpha=_DECAY, batch_size=batch, learning_rate_init=_RATE, random_state=options.seed
+    )
     random = np.random.default_rng(options.seed)
-    for _ in range(max(_PASSES, -(-_STEPS * pace.batch // len(wanted)))):
+    for _ in range(max(_PASSES, -(-_STEPS * batch // len(wanted)))):
         part = matrix.copy()
         part.data *= (random.random(len(part.data), np.float32) >= _DROPPED) / np.float32(1 - _DROPPED)
-        descent.pass_over(part, wanted, weight)
-    made = descent.network()
+        network.partial_fit(part, wanted, classes=np.arange(options.classes), sample_weight=weight)
+    (inward_seen, outward), (threshold, bias) = network.coefs_, network.intercepts_
     inward = np.zeros((plain.folded.shape[1], options.hidden), np.float32)
-    inward[seen] = made.inward
-    return replace(made, inward=inward)
+    inward[seen] = inward_seen
+    return Network(inward, threshold, outward, bias)
 
 
 def _lesson(

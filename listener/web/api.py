@@ -28,6 +28,7 @@ from listener.web.shapes import (
     SignalPoint,
     SourceOut,
     TransitionOut,
+    VisibleOut,
     incident_out,
     post_out,
     source_out,
@@ -130,6 +131,18 @@ def _measured(routes: APIRouter, store: Store, clock: Callable[[], datetime]) ->
             for key, state, total in totals
         ]
         return _csv(SeriesOut, found) if format_ is Format.CSV else found
+
+    @routes.get("/visible", response_model=list[VisibleOut], responses=_CSV)
+    def visible(service: Service = "", region: Region = "", format_: As = Format.JSON) -> list[VisibleOut] | Response:
+        """The smallest outage that could be noticed now: from how many authors within a quarter of an hour.
+
+        `authors` is null where nothing could be noticed, and 0 where something stands out already. Services that nobody
+        has spoken of for a day and a half are left out. `at` is when it was worked out.
+        """
+        ongoing = store.incidents(states=(IncidentState.PENDING, IncidentState.FIRING), service=service, limit=1000)
+        told = views.noticeable(store, ongoing, clock(), service=service, region=region)
+        found = [VisibleOut(service=one.service, region=one.region, authors=one.authors, at=one.at) for one in told]
+        return _csv(VisibleOut, found) if format_ is Format.CSV else found
 
 
 def _told(routes: APIRouter, store: Store) -> None:

@@ -8,8 +8,9 @@ from html import escape
 from fastapi import APIRouter, Response
 
 from listener.store import Store
+from listener.store.noticed import hearing
 from listener.types import IncidentState, SeriesKey, State
-from listener.web.views import DEAF, hearing, states
+from listener.web.views import DEAF, states
 
 COLOURS = {
     State.QUIET: "#2e6b45",

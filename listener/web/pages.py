@@ -12,7 +12,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoes
 
 from listener import words
 from listener.store import Store
-from listener.types import UNKNOWN_REGION, Incident, IncidentState
+from listener.store.noticed import hearing
+from listener.types import UNKNOWN_REGION, UNNAMED, Incident, IncidentState, SeriesKey
 from listener.web import live, standing, views
 from listener.web.subpath import within
 
@@ -127,24 +128,16 @@ def router(store: Store, settings: Settings, page: Page) -> APIRouter:
     def service(request: Request, id: str) -> Response:
         if id not in settings.services:
             return page(request, "missing.html", {}, 404)
-        now = settings.clock()
-        incidents = store.incidents(service=id, since=now - timedelta(days=90), limit=200)
-        table = views.rows(store, incidents, now, service=id)
-        return page(
-            request, "series.html", {**_incidents(incidents), "rows": table, "of": id, "code": "", "share": None}
-        )
+        incidents = store.incidents(service=id, since=settings.clock() - timedelta(days=90), limit=200)
+        return page(request, "series.html", _series(store, settings, incidents, service=id))
 
     @routes.get("/regions/{code}")
     def region(request: Request, code: str) -> Response:
         if code not in settings.regions:
             return page(request, "missing.html", {}, 404)
-        now = settings.clock()
-        incidents = [i for i in store.incidents(since=now - timedelta(days=90), limit=500) if code in i.regions]
-        table = views.rows(store, incidents, now, region=code)
-        share = views.hearing(store).get(code)
-        return page(
-            request, "series.html", {**_incidents(incidents), "rows": table, "of": "", "code": code, "share": share}
-        )
+        known = store.incidents(since=settings.clock() - timedelta(days=90), limit=500)
+        incidents = [incident for incident in known if code in incident.regions]
+        return page(request, "series.html", _series(store, settings, incidents, region=code))
 
     @routes.get("/sources")
     def sources(request: Request) -> Response:
@@ -166,6 +159,27 @@ def router(store: Store, settings: Settings, page: Page) -> APIRouter:
 def _codes(settings: Settings) -> list[str]:
     """Regions in the order they are listed, the unknown one last."""
     return sorted(settings.regions, key=lambda code: (code == UNKNOWN_REGION, code))
+
+
+def _series(
+    store: Store, settings: Settings, incidents: list[Incident], *, service: str = "", region: str = ""
+) -> dict[str, Any]:
+    """What the page of a service, or of a region, needs: what is talked about most comes first."""
+    now = settings.clock()
+    rows = views.rows(store, incidents, now, service=service, region=region)
+    loudest = {row.key: n for n, row in enumerate(rows)}
+    noticed = views.noticeable(store, incidents, now, service=service, region=region)
+    noticed.sort(key=lambda one: (loudest.get(SeriesKey(one.service, one.region), len(rows)), one.service, one.region))
+    if region:
+        noticed = [one for one in noticed if one.service != UNNAMED][: views.SERVICES]
+    return {
+        **_incidents(incidents),
+        "rows": rows,
+        "noticed": noticed,
+        "of": service,
+        "code": region,
+        "share": hearing(store).get(region),
+    }
 
 
 def _incidents(incidents: list[Incident]) -> dict[str, list[Incident]]:

@@ -25,6 +25,13 @@ class SeriesOut(BaseModel):
     chatter_24h: float
 
 
+class VisibleOut(BaseModel):
+    service: str
+    region: str
+    authors: int | None
+    at: datetime
+
+
 class SignalOut(BaseModel):
     service: str
     region: str

@@ -12,7 +12,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from msgspec.structs import replace
+
 from listener.store import Store
+from listener.store.noticed import ALREADY, Noticed, hearing, noticed
 from listener.types import (
     CHATTER,
     CORROBORATING,
@@ -31,11 +34,12 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 DAY, HOUR, FIVE = timedelta(days=1), timedelta(hours=1), timedelta(minutes=5)
 BAR = timedelta(minutes=15)
 ROWS = 40
+SERVICES = 12  # that a region's page names
 POSTS = 12
 MENTIONS = 2_000  # of an incident that are read for its page
-HEARING_NOW = "hearing_now"
 DEAF = 0.2  # less of the usual than this is as good as nothing
 LOUDEST = (State.PROBLEMS, State.POSSIBLE, State.RECOVERING, State.NO_DATA, State.QUIET)
+CALM = LOUDEST.index(State.NO_DATA)  # from here on nothing stands out
 
 
 @dataclass(frozen=True)
@@ -63,12 +67,6 @@ def outlines() -> dict[str, Any]:
     """`map.json`: Natural Earth's country outlines, projected and simplified."""
     made: dict[str, Any] = json.loads((Path(__file__).parent / "map.json").read_text(encoding="utf-8"))
     return made
-
-
-def hearing(store: Store) -> dict[str, float]:
-    """How much of the usual is heard of each region, as the daemon last wrote it down."""
-    mark = store.mark(HEARING_NOW)
-    return json.loads(mark) if mark else {}
 
 
 def states(incidents: Iterable[Incident]) -> dict[SeriesKey, State]:
@@ -113,13 +111,29 @@ def rows(
 def totals(
     store: Store, incidents: Sequence[Incident], now: datetime, *, service: str = "", region: str = ""
 ) -> list[tuple[SeriesKey, State, float]]:
-    """What was said in a day, by series that said anything, in the order of `rows`."""
+    """What was said in a day, by series that said anything, in the order of `rows`. Where nobody is heard, no data."""
     known = states(incidents)
+    deaf = {code for code, share in hearing(store).items() if share < DEAF}
     said: dict[SeriesKey, float] = defaultdict(float)
     for day in store.binned(DAY, service=service, region=region, since=now - DAY, until=now):
         said[day.key] += day.observed
-    found = [(key, known.get(key, State.QUIET), total) for key, total in said.items() if total >= 0.5 or key in known]
-    return sorted(found, key=lambda one: (LOUDEST.index(one[1]), -one[2], one[0]))
+    found = []
+    for key, total in said.items():
+        calm = State.NO_DATA if key.region in deaf else State.QUIET
+        if total >= 0.5 or key in known:
+            found.append((key, known.get(key, calm), total))
+    return sorted(found, key=lambda one: (min(LOUDEST.index(one[1]), CALM), -one[2], one[0]))
+
+
+def noticeable(
+    store: Store, incidents: Sequence[Incident], now: datetime, *, service: str = "", region: str = ""
+) -> list[Noticed]:
+    """The smallest outage that could be noticed now, by series; what is in trouble already stands out already."""
+    trouble = {key for key, state in states(incidents).items() if LOUDEST.index(state) < CALM}
+    return [
+        replace(one, authors=ALREADY) if SeriesKey(one.service, one.region) in trouble else one
+        for one in noticed(store, now, service=service, region=region)
+    ]
 
 
 @dataclass(frozen=True)

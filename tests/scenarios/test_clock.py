@@ -98,9 +98,7 @@ class World:
         key = SeriesKey("instagram", "TR")
         with self.store.transaction() as tx:
             tx.add_hearing([Hearing("bluesky", at, 5, up=True) for at in minutes])
-            tx.put_points(
-                [Point(key, at, 0.9 * n, int(n), int(n)) for at, n in zip(minutes, counts, strict=True) if n]
-            )
+            tx.put_points([Point(key, at, 0.9 * n, int(n), int(n)) for at, n in zip(minutes, counts, strict=True) if n])
 
     def no_length_is_negative(self) -> bool:
         found = self.store.incidents(limit=1000)
@@ -180,7 +178,9 @@ def test_a_night_of_another_length_and_a_leap_day_are_nights_like_any_other(
         fired = next(t for t in world.told if t.to_state is IncidentState.FIRING)
         assert f"{began + 2 * HOUR:%Y%m%d}" in fired.incident.id
         heard = [one.at for one in store.hearing(began, world.now)]
-        assert heard == [began + n * MINUTE for n in range((world.now - began) // MINUTE)], "no minute twice, none left out"
+        assert heard == [began + n * MINUTE for n in range((world.now - began) // MINUTE)], (
+            "no minute twice, none left out"
+        )
         assert all(point.at.tzinfo is UTC for point in store.points(since=began))
     finally:
         monkeypatch.undo()

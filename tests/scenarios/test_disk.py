@@ -96,6 +96,7 @@ def ballast(folder: Path, leave: int) -> Path:
     """A file that takes all the room but so many bytes."""
     path = folder / "ballast"
     free = shutil.disk_usage(folder).free
+    assert free < 2**30, "this is no disk of our own"
     with path.open("wb", buffering=0) as file, suppress(OSError):  # somebody else may write there meanwhile
         file.write(b"\0" * max(0, free - leave))
     return path
@@ -269,4 +270,3 @@ def test_a_log_that_was_torn_or_spoilt_loses_nothing_that_upstream_still_has(nur
         world.life.until(world.has_all)
     assert world.life.end(signal.SIGTERM) == 0
     world.is_whole()
-

@@ -1,4 +1,4 @@
-"""The system gives no more descriptors or memory, or stops the daemon for a while: it lives on or says why not, and loses nothing.
+"""The system gives no more descriptors or memory, or stops the daemon: it lives on or says why not, and loses nothing.
 
 The short form takes seconds; `LISTENER_TEST_MINUTES` makes the wants and the sleep last longer.
 """
@@ -123,8 +123,7 @@ async def test_without_descriptors_it_goes_on_with_those_it_has(nursery: Nursery
 async def test_without_memory_it_says_so_or_lives_and_begins_where_it_was(nursery: Nursery, tmp_path: Path) -> None:
     async with living(nursery, tmp_path) as world:
         for spare in (0, 4, 64):  # megabytes
-            size = int(Path(f"/proc/{world.life.pid}/statm").read_text().split()[0]) * resource.getpagesize()
-            limits = (size + spare * 2**20, resource.RLIM_INFINITY)
+            limits = (world.life.address_space() + spare * 2**20, resource.RLIM_INFINITY)
             resource.prlimit(world.life.pid, resource.RLIMIT_AS, limits)
             world.says(2_000)
             ends = time.monotonic() + LASTS

@@ -71,7 +71,14 @@ class Life:
 
     def memory(self) -> float:
         """What is in memory now, in megabytes."""
-        return int(Path(f"/proc/{self.pid}/statm").read_text().split()[1]) * resource.getpagesize() / 1e6
+        return self._pages()[1] * resource.getpagesize() / 1e6
+
+    def address_space(self) -> int:
+        """In bytes."""
+        return self._pages()[0] * resource.getpagesize()
+
+    def _pages(self) -> list[int]:
+        return [int(count) for count in Path(f"/proc/{self.pid}/statm").read_text().split()]
 
     def descriptors(self) -> int:
         return len(list(Path(f"/proc/{self.pid}/fd").iterdir()))
@@ -144,7 +151,7 @@ def count(database: Path, table: str = "mentions") -> int:
     """The rows of a store that is in use, or not even made yet."""
     try:
         with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as db:
-            return int(db.execute(f"SELECT count(*) FROM {table}").fetchone()[0])  # noqa: S608 - a name of ours
+            return int(db.execute(f"SELECT count(*) FROM {table}").fetchone()[0])
     except sqlite3.OperationalError:
         return 0
 
@@ -184,7 +191,7 @@ def _nursery() -> None:
     from listener.web import app  # noqa: F401
 
     loaded = wiring.pipeline(Config(), load(ROOT / "data"), ROOT / "models" / "current")
-    wiring.pipeline = lambda read, catalog, model=None: replace(loaded, config=read)
+    wiring.pipeline = lambda config, catalog, model=None: replace(loaded, config=config)
     for line in sys.stdin:
         pid = os.fork()
         if pid == 0:
