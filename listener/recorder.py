@@ -193,7 +193,8 @@ class Recorder:
             self._expected.add(service)
             usual = self._baselines.of(one, now)
             rows += [e for region in sorted(spoken) for e in expected_hours(one.signals[region], usual[region], since)]
-            self._noticing.work_out(one, usual, spoken, now, self.pipeline)
+            lately = {region for region, at in self._recent[service] if at >= now - 2 * HOUR}
+            self._noticing.work_out(one, usual, lately, now, self.pipeline)
         if not due and minute % 5:
             return
         heard = {region: round(float(values[-1]), 3) for region, values in self._exposure(now - WINDOW, now).items()}

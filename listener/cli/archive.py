@@ -286,6 +286,8 @@ def _counts(file: str) -> Iterator[tuple[int, tuple[str, float | None, float]]]:
             yield from _rows(file, handle)
     except OSError as error:
         raise InputError(f"{file}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"{file}: {error}") from error
 
 
 def _rows(file: str, handle: IO[str]) -> Iterator[tuple[int, tuple[str, float | None, float]]]:
@@ -316,6 +318,6 @@ def instant(text: str) -> datetime:
     """An RFC 3339 instant; without a zone it is UTC."""
     try:
         at = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise InputError(f"{text!r} is not an instant; write 2026-11-21T14:03:00Z") from error
-    return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+        return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+    except (ValueError, OverflowError) as error:  # the first hours of the year 1 lie in the year 0 elsewhere
+        raise InputError(f"{text!r:.100} is not an instant; write 2026-11-21T14:03:00Z") from error

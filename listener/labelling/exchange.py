@@ -127,11 +127,21 @@ def _from_tasks(tasks: Any) -> Iterator[tuple[int, dict[str, Any]]]:
         raise InputError("not a list of tasks, as Label Studio's JSON export is")
     for number, task in enumerate(tasks, 1):
         data: dict[str, Any] = task["data"] if isinstance(task.get("data"), dict) else {}
-        given = [a for a in task.get("annotations") or () if isinstance(a, dict) and not a.get("was_cancelled")]
+        given = [a for a in _listed(task, "annotations", number) if isinstance(a, dict) and not a.get("was_cancelled")]
         if not given:
             yield number, {}
         for annotation in given:
-            yield number, {**data, **_signed(data, annotation), **_results(annotation.get("result") or (), number)}
+            yield (
+                number,
+                {**data, **_signed(data, annotation), **_results(_listed(annotation, "result", number), number)},
+            )
+
+
+def _listed(fields: dict[str, Any], name: str, number: int) -> list[Any]:
+    found = fields.get(name) or []
+    if not isinstance(found, list):
+        raise InputError(f"entry {number}: {name} is not a list")
+    return found
 
 
 def _signed(data: dict[str, Any], annotation: dict[str, Any]) -> dict[str, Any]:
@@ -149,7 +159,7 @@ def _results(results: Iterable[Any], number: int) -> dict[str, Any]:
         value = result.get("value") if isinstance(result, dict) else None
         if not isinstance(value, dict):
             continue
-        for choice in value.get("choices") or ():
+        for choice in _listed(value, "choices", number):
             if choice in LABELS:
                 made["label"] = choice
             elif choice in SYMPTOMS:
@@ -157,7 +167,7 @@ def _results(results: Iterable[Any], number: int) -> dict[str, Any]:
             else:
                 raise InputError(f"entry {number}: {choice!r} is no label and no symptom of ours")
         if value.get("text"):
-            made["note"] = " ".join(value["text"]) if isinstance(value["text"], list) else str(value["text"])
+            made["note"] = " ".join(map(str, value["text"])) if isinstance(value["text"], list) else str(value["text"])
     if made.get("label") not in CHATTER:
         made.pop("symptom", None)
     return made
@@ -180,8 +190,8 @@ def _from_lines(text: str) -> Iterator[tuple[int, dict[str, Any]]]:
             raise InputError(f"entry {number}: not an object")
         if isinstance(fields.get("meta"), dict):
             fields = {**fields["meta"], **fields}
-        said = fields.get("label", fields.get("labels", fields.get("category")))
-        said = [said] if isinstance(said, str) else said or []
+        name = next((name for name in ("label", "labels", "category") if name in fields), "label")
+        said = [fields[name]] if isinstance(fields.get(name), str) else _listed(fields, name, number)
         if len(said) > 1:
             raise InputError(f"entry {number}: {len(said)} labels; a post has exactly one")
         yield number, {**fields, "id": fields.get("post", fields.get("id")), "label": said[0] if said else ""}
