@@ -152,9 +152,13 @@ class Trial:
         self.born()
 
     async def _stopped(self, _: float) -> None:
-        await self._until(lambda: answers(f"{self.base}/healthz"))  # before that it is not there to be told
+        await self._is_there()
         assert await asyncio.to_thread(self.life.end, signal.SIGTERM) == 0
         self.born()
+
+    async def _is_there(self) -> None:
+        """Before that nobody can tell it anything, and a full disk ends it with a line."""
+        await self._until(lambda: answers(f"{self.base}/healthz"))
 
     async def _asleep(self, seconds: float) -> None:
         self.naps += 1
@@ -172,6 +176,7 @@ class Trial:
     async def _full(self, seconds: float) -> None:
         if self.disk == self.folder:
             return  # nobody may mount a disk of our own here
+        await self._is_there()
         filled = await asyncio.to_thread(ballast, self.disk, 0)
         await asyncio.sleep(seconds)
         filled.unlink()
@@ -192,6 +197,7 @@ class Trial:
             await self._until(lambda: texts(self.database) == wanted)
             with closing(open_store(f"sqlite:///{self.database}", read_only=True)) as store:
                 await self._until(lambda: not store.untold("hook"))
+            await self._is_there()
             assert await asyncio.to_thread(self.life.end, signal.SIGTERM) == 0
 
 
