@@ -57,7 +57,8 @@ HEARD_FROM = "heard_from"  # the mark that holds the first minute of an archive
 class Recorder:
     """Takes batches and watches minutes on one store. Used from one thread."""
 
-    def __init__(self, pipeline: Pipeline, store: Store, shares: Shares | None = None) -> None:
+    def __init__(self, pipeline: Pipeline, store: Store, shares: Shares | None = None, *, shown: bool = True) -> None:
+        """`shown`: somebody may ask what could be noticed now; of an archive nobody does."""
         self.pipeline = pipeline
         self.store = store
         self.shares: Shares = shares or {}
@@ -69,7 +70,7 @@ class Recorder:
         self._heard: tuple[datetime, datetime, dict[str, Floats]] | None = None  # exposure of the last window
         self._baselines = Baselines(pipeline.catalog, self._hourly)
         self._drifting = Drifting(store)
-        self._noticing = Noticing(store)
+        self._noticing = Noticing(store) if shown else None
 
     def adopt(self, classifier: Classifier, identifier: Identifier) -> None:
         """Judge with another model from now on; the rest of the pipeline stays."""
@@ -165,7 +166,8 @@ class Recorder:
     def begin_anew(self) -> None:
         """Forget what is kept in memory of the store: others may have written to it."""
         self._recent_from = self._heard = None
-        self._noticing.begin_anew()
+        if self._noticing:
+            self._noticing.begin_anew()
 
     def others_stored(self, since: datetime) -> None:
         """Points from then on were changed by somebody else: they are read again."""
@@ -184,7 +186,8 @@ class Recorder:
         """
         minute = (now - bins.floor(now, HOUR)) // bins.BIN
         loudest = sorted((-len(points), service) for service, points in self._recent.items() if points)
-        fresh = [] if minute % 5 else [service for _, service in loudest if service not in self._noticing.kept][:1]
+        known = self._noticing.kept if self._noticing else self._expected
+        fresh = [] if minute % 5 else [service for _, service in loudest if service not in known][:1]
         due = {*fresh, *(service for _, service in loudest if zlib.crc32(service.encode()) % 60 == minute)}
         rows = []
         for service, one in self._panels(sorted(due), now).items():
@@ -193,15 +196,17 @@ class Recorder:
             self._expected.add(service)
             usual = self._baselines.of(one, now)
             rows += [e for region in sorted(spoken) for e in expected_hours(one.signals[region], usual[region], since)]
-            lately = {region for region, at in self._recent[service] if at >= now - 2 * HOUR}
-            self._noticing.work_out(one, usual, lately, now, self.pipeline)
+            if self._noticing:
+                lately = {region for region, at in self._recent[service] if at >= now - 2 * HOUR}
+                self._noticing.work_out(one, usual, lately, now, self.pipeline)
         if not due and minute % 5:
             return
         heard = {region: round(float(values[-1]), 3) for region, values in self._exposure(now - WINDOW, now).items()}
         with self.store.transaction() as tx:
             tx.put_expected(rows)
             tx.set_mark(HEARING_NOW, json.dumps(heard))
-            tx.set_mark(NOTICED, self._noticing.mark(now))
+            if self._noticing:
+                tx.set_mark(NOTICED, self._noticing.mark(now))
 
     def forget(self, now: datetime) -> int:
         """Erase texts, authors and links older than the retention; give back of how many posts. Counts stay."""

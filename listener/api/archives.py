@@ -56,7 +56,7 @@ def replayed(files: Sequence[Path], pipeline: Pipeline, store: str, until: datet
     if bad:
         warnings.warn(f"{len(bad)} malformed lines skipped, the first is {bad[0]}", stacklevel=3)
     with closing(open_store(store)) as opened:
-        for _ in run(archive, Recorder(pipeline, opened), opened, until=until):
+        for _ in run(archive, Recorder(pipeline, opened, shown=False), opened, until=until):
             pass
         return opened.incidents(limit=ALL)
 

@@ -189,7 +189,7 @@ def _replay_one(
     read, catalog = wiring.read(config)
     opened = open_store(store or "sqlite:///:memory:")
     try:
-        recorder = Recorder(wiring.pipeline(read, catalog, model), opened)
+        recorder = Recorder(wiring.pipeline(read, catalog, model), opened, shown=False)
         folder = wiring.model_folder(read, catalog, model)
         with (
             crew_of(jobs, len(archive), catalog.root, folder, read) as crew,

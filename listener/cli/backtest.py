@@ -137,7 +137,7 @@ def _fired(name: str, archive: Archive, pipeline: Pipeline, regions: int) -> tup
 
     store = open_store("sqlite:///:memory:")
     try:
-        recorder = Recorder(pipeline, store)
+        recorder = Recorder(pipeline, store, shown=False)
         with show.progress(name, len(archive)) as progress:
             transitions: list[Transition] = list(replay(archive, recorder, store, progress=progress))
         start, end = archive.first_minute(), recorder.watched()

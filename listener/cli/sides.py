@@ -108,7 +108,7 @@ def run(plan: Plan) -> tuple[Side, datetime | None, list[str]]:
     read, catalog = wiring.read(plan.config)
     pipeline = wiring.pipeline(read, catalog, plan.model)
     with closing(open_store("sqlite:///:memory:")) as store:
-        recorder = Recorder(pipeline, store)
+        recorder = Recorder(pipeline, store, shown=False)
         incidents = told(replay(archive, recorder, store, until=plan.until))
         end_at = recorder.watched()
     return (
