@@ -47,7 +47,7 @@ LONGEST_TEXT, LONGEST_LINE = (
     100_000,
     2**20,
 )  # characters of a post; of a line of a file, whose reader knows its own limit
-SLOW = 2.0  # seconds of work for one item, above which somebody could keep us busy
+SLOW = 1.0  # seconds of work for one item, above which somebody could keep us busy
 PATIENCE = 1.5  # seconds of real time for a source to make of its spoiled answers what it can
 DATA = Path(__file__).parent / "data" / "sources"
 KINDS = [kind for kind in kinds.names("sources") if list(DATA.glob(f"{kind}/*.expected.json"))]

@@ -62,7 +62,9 @@ def channel(catalog: Catalog, kind: str, name: str = "ops", **options: Any) -> C
     return made
 
 
-def outbox(store: Store, *channels: Channel, clock: Any = lambda: datetime.now(UTC)) -> Outbox:
+def outbox(
+    store: Store, *channels: Channel, clock: Any = lambda: datetime.now(UTC), told_from: datetime = LONG_AGO
+) -> Outbox:
     async def write(work: Any) -> None:
         await asyncio.to_thread(work)
 
@@ -73,7 +75,7 @@ def outbox(store: Store, *channels: Channel, clock: Any = lambda: datetime.now(U
         clock=clock,
         metrics=telemetry.Metrics("test"),
         random=random.Random(1),
-        told_from=LONG_AGO,
+        told_from=told_from,
     )
 
 
@@ -216,6 +218,20 @@ def test_what_was_not_told_before_a_restart_is_told_after_it(store: Store, catal
     asyncio.run(second_life())
     assert [one.key for one in receiver.taken] == [t.id for t in course("viber")[1:]]
     assert store.untold("ops") == []
+
+
+def test_a_channel_is_told_what_happened_since_it_is_there_and_nothing_older(store: Store, catalog: Catalog) -> None:
+    receiver = Receiver(free_port())
+    fresh = channel(catalog, "webhook", url=receiver.url)
+    happens(store, *course("viber"))
+
+    async def scenario() -> None:
+        async with receiver.up():
+            await outbox(store, fresh, told_from=at(5)).tell(fresh)
+
+    asyncio.run(scenario())
+    assert [one.body["to"] for one in receiver.taken] == ["firing", "resolved"]
+    assert len(store.untold("ops")) == 2
 
 
 def test_in_quiet_hours_all_wait_and_only_the_newest_word_is_told_after_them(store: Store, catalog: Catalog) -> None:

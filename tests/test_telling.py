@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
 
 import pytest
 
 from listener import words
 from listener.catalog import default_root
 from listener.messages import Scribe
-from listener.telling import Rules, Verdict, plan
+from listener.telling import Rules, Verdict, is_quiet, plan
 from listener.types import Incident, IncidentState, RegionPart, State, Transition
 from tests.builders import at, mention
 
@@ -136,3 +136,19 @@ def test_the_same_transition_always_has_the_same_id_and_a_reminder_another() -> 
 def test_a_long_list_of_regions_is_cut_short() -> None:
     many = incident("TR", "BG", "GR", "RS", "HR", "SI")
     assert scribe().told(change("firing", of=many), []).title.endswith("Turkey, Bulgaria, Greece, Serbia and 2 more")
+
+
+@pytest.mark.parametrize(
+    ("quiet", "still", "again"),
+    [("22:00-07:00", ("22:00", "06:59"), ("21:59", "07:00")), ("01:00-06:30", ("01:00", "06:29"), ("00:59", "06:30"))],
+)
+def test_quiet_hours_begin_with_their_first_minute_and_end_before_their_last(
+    quiet: str, still: tuple[str, ...], again: tuple[str, ...]
+) -> None:
+    for moment in (*still, *again):
+        now = datetime.combine(NIGHT.date(), time.fromisoformat(moment), UTC)
+        assert is_quiet(Rules(quiet=quiet), now) is (moment in still), moment
+
+
+def test_hours_that_end_when_they_begin_are_no_quiet_hours() -> None:
+    assert not any(is_quiet(Rules(quiet="07:00-07:00"), NIGHT + n * timedelta(minutes=30)) for n in range(48))

@@ -181,6 +181,13 @@ def plain_outage(rng: random.Random, size: int) -> Iterator[Post]:
         yield written("instagram çöktü mü", n, minute)
 
 
+def puppets_again(rng: random.Random, size: int) -> Iterator[Post]:
+    """A thousand fresh accounts send one text again and again."""
+    text = rng.choice(texts("copied"))
+    for n, minute in enumerate(spread(rng, size)):
+        yield written(text, n, minute, author=f"fresh-{n % 1000}")
+
+
 Made = Callable[[random.Random, int], Iterator[Post]]
 NOISE: dict[str, tuple[Made, int]] = {
     "one author with 1,000 posts": (one_author, 1000),
@@ -193,6 +200,12 @@ NOISE: dict[str, tuple[Made, int]] = {
     "news wave about the past, 200": (old_news, 200),
     "translation spam, 300 accounts": (translated, 300),
     "campaign in its own words, 300": (campaign, 300),
+}
+HUGE: dict[str, tuple[Made, int]] = {
+    "one author with 10,000 posts": (one_author, 10_000),
+    "1,000 fresh accounts, 5,000 copies": (puppets_again, 5_000),
+    "one report, 3,000 reposts and quotes": (passed_on, 3_000),
+    "viral joke, 3,000 replies and quotes": (joke, 3_000),
 }
 TRUE: dict[str, tuple[Made, int]] = {
     "outage, 300 people": (outage, 300),

@@ -1,6 +1,6 @@
 """Noise is not counted as people; what can't be told from an outage is said to look like a campaign.
 
-LISTENER_TEST_SEEDS=30 pytest -s tests/scenarios/test_manipulation.py     the figures of docs/threat-model.md
+LISTENER_TEST_SEEDS=10 pytest -s tests/scenarios/test_manipulation.py     the figures of docs/methodology.md
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from listener.recorder import Batch, Recorder
 from listener.store import open_store
 from listener.types import Delete
 from tests.builders import at
-from tests.scenarios.campaigns import NOISE, TRUE, Outcome, lived, one_author, written
+from tests.scenarios.campaigns import HUGE, NOISE, TRUE, Outcome, lived, one_author, written
 
 SEEDS = int(os.environ.get("LISTENER_TEST_SEEDS", "1"))
 SAYS_SO = {  # these come through, and their incident says what they look like
@@ -36,7 +36,7 @@ EXCLUDED = {
 
 
 def evenings(pipeline: Pipeline, name: str) -> list[Outcome]:
-    make, size = {**NOISE, **TRUE}[name]
+    make, size = {**NOISE, **HUGE, **TRUE}[name]
     made = [lived(pipeline, list(make(random.Random(seed), size))) for seed in range(SEEDS)]
     counted = [one.observed for one in made]
     print(
@@ -55,6 +55,14 @@ def test_noise_raises_nothing_and_the_ledger_says_why(pipeline: Pipeline, name: 
         assert most == EXCLUDED[name]
 
 
+@pytest.mark.skipif(SEEDS == 1, reason="the long form")
+@pytest.mark.parametrize("name", sorted(HUGE))
+def test_noise_ten_times_as_big_raises_nothing_either(pipeline: Pipeline, name: str) -> None:
+    for one in evenings(pipeline, name):
+        assert one.states == ()
+        assert one.observed < 5
+
+
 @pytest.mark.parametrize("name", sorted(SAYS_SO))
 def test_noise_that_comes_through_is_said_to_look_like_it(pipeline: Pipeline, name: str) -> None:
     for one in evenings(pipeline, name):
@@ -70,7 +78,7 @@ def test_an_outage_of_the_same_size_is_told_and_not_suspected_when_people_use_wo
         assert one.fired or size < 50
         if "same few words" not in name:
             assert one.observed > 0.6 * size
-            assert not one.suspected
+            assert not one.suspected or size < 50, "of twenty people all may write on one source by chance"
 
 
 def test_every_scenario_is_tested() -> None:
