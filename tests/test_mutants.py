@@ -33,7 +33,7 @@ from tests.spoiling import Spoiler
 from tests.test_model_files import sealed
 from tests.web import app_of, kept
 
-ROUNDS = int(os.environ.get("LISTENER_FUZZ", "25"))
+ROUNDS = int(os.environ.get("LISTENER_FUZZ", "15"))
 SLOW = 1.0  # seconds of work for one input
 
 

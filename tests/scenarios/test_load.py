@@ -35,13 +35,13 @@ from tests.servers.visitor import Visitor
 
 pytestmark = pytest.mark.anyio
 
-BURST = int(os.environ.get("LISTENER_TEST_BURST", "6000"))
+BURST = int(os.environ.get("LISTENER_TEST_BURST", "4000"))
 SOURCES = int(os.environ.get("LISTENER_TEST_SOURCES", "20"))
 MINUTES = float(os.environ.get("LISTENER_TEST_MINUTES", "0.05"))
 IS_LONG = MINUTES >= 1
 NORMAL = 60  # posts a second on Bluesky at a busy hour
 COMPLAINTS = 0.05  # of them; a hundred times as many as on an ordinary day
-STOPS = int(os.environ.get("LISTENER_TEST_STOPS", "3"))
+STOPS = int(os.environ.get("LISTENER_TEST_STOPS", "2"))
 ITEMS = 3  # in each feed
 SLOWEST = 500 if IS_LONG else 5_000  # milliseconds; in the short form other tests want the processor too
 COMPLAINT, LIKE = "instagram çöktü mü, giremiyorum {}", "%çöktü mü, giremiyorum%"

@@ -26,7 +26,7 @@ from tests.servers.process import Process, fetch, free_port
 from tests.servers.worlds import NAMES, World, world
 
 KILLS = int(os.environ.get("LISTENER_TEST_KILLS", "3"))
-POSTS = int(os.environ.get("LISTENER_TEST_POSTS", "600"))  # of each kind
+POSTS = int(os.environ.get("LISTENER_TEST_POSTS", "300"))  # of each kind
 SEED = int(os.environ.get("LISTENER_TEST_SEED", "5"))
 ROUNDS = [NAMES] if KILLS <= 5 else [(name,) for name in NAMES]
 LIVELY = 2.5  # seconds of a life in which things happen
