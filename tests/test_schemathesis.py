@@ -16,7 +16,9 @@ from tests.web import app_of, kept
 
 # No schema can say that `since` and `until` must not lie too far apart; tests/test_web_api.py says it.
 TOO_LONG = positive_data_acceptance
-MOST = int(os.environ.get("LISTENER_TEST_REQUESTS", "60"))  # of each mode for each operation: 840 requests in all; 170 are 2,380
+MOST = int(
+    os.environ.get("LISTENER_TEST_REQUESTS", "60")
+)  # of each mode for each operation: 840 requests in all; 170 are 2,380
 OPERATIONS = (
     "/signals",
     "/series",
