@@ -29,14 +29,6 @@ HELD = 1.5 + 60.0 * min(MINUTES, 1)  # seconds the store is locked; longer than 
 SIZE = 24 * 2**20
 
 
-@pytest.fixture(scope="module")
-def nursery(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nursery]:
-    home = str(tmp_path_factory.mktemp("home"))
-    environ = {name: value for name, value in os.environ.items() if not name.startswith("LISTENER_")}
-    with Nursery({**environ, "HOME": home, "XDG_DATA_HOME": home, "NO_COLOR": "1"}) as made:
-        yield made
-
-
 @pytest.fixture(autouse=True)
 def nobody_survives(nursery: Nursery) -> Iterator[None]:
     yield

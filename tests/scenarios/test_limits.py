@@ -11,7 +11,7 @@ import signal
 import socket
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import ExitStack, asynccontextmanager, closing
 from datetime import UTC, datetime
 from pathlib import Path
@@ -35,14 +35,6 @@ LASTS = 2.0 + 60.0 * min(MINUTES, 5)  # seconds
 @pytest.fixture
 def anyio_backend() -> str:
     return "asyncio"
-
-
-@pytest.fixture(scope="module")
-def nursery(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nursery]:
-    home = str(tmp_path_factory.mktemp("home"))
-    environ = {name: value for name, value in os.environ.items() if not name.startswith("LISTENER_")}
-    with Nursery({**environ, "HOME": home, "XDG_DATA_HOME": home, "NO_COLOR": "1"}) as made:
-        yield made
 
 
 class World:

@@ -15,7 +15,7 @@ import re
 import signal
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -50,14 +50,6 @@ COMPLAINT, LIKE = "instagram çöktü mü, giremiyorum {}", "%çöktü mü, gire
 @pytest.fixture
 def anyio_backend() -> str:
     return "asyncio"
-
-
-@pytest.fixture(scope="module")
-def nursery(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nursery]:
-    home = str(tmp_path_factory.mktemp("home"))
-    environ = {name: value for name, value in os.environ.items() if not name.startswith("LISTENER_")}
-    with Nursery({**environ, "HOME": home, "XDG_DATA_HOME": home, "NO_COLOR": "1"}) as made:
-        yield made
 
 
 @dataclass
