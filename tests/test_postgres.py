@@ -450,7 +450,7 @@ def test_a_server_killed_and_restarted_at_any_moment_loses_and_doubles_nothing(o
             working = [pool.submit(work, number) for number in range(2)]
             for _ in range(3):
                 before = stores[0].cursor("source-0")
-                while stores[0].cursor("source-0") == before:
+                while stores[0].cursor("source-0") == before and not working[0].done():
                     time.sleep(0.01)
                 own.kill()
                 time.sleep(0.1)

@@ -7,6 +7,7 @@ is made anew; what it held (the daemon's place, the lead) is taken anew too, or 
 
 from __future__ import annotations
 
+import secrets
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -21,7 +22,10 @@ from listener.store.postgres_server import Connection, Server, ask, explained
 
 MOST_READERS = 8
 BEGIN = "BEGIN"
-TURN = "SELECT pg_advisory_xact_lock(%s), pg_current_xact_id()::text"
+# Our turn, and the mark by which the transaction can be looked up: there if and only if it was committed.
+TURN = """INSERT INTO commits (writer, number) SELECT %s, %s FROM (SELECT pg_advisory_xact_lock(%s)) AS turn
+ON CONFLICT (writer) DO UPDATE SET number = excluded.number, at = excluded.at"""
+FORGOTTEN = "DELETE FROM commits WHERE at < now() - interval '1 day'"  # nobody is in doubt for so long
 DOUBT = [0.05, 0.1, 0.2, 0.5, *[1.0] * 60]  # seconds between tries to learn whether a commit arrived
 
 _HOLDER = """SELECT coalesce(a.application_name, ''), coalesce(host(a.client_addr), 'this machine')
@@ -43,6 +47,8 @@ class Connections:
         self._writer: Connection | None = None
         self._turn = threading.RLock()  # whose holder may use the writer's connection
         self._leads: set[str] = set()
+        self._name = secrets.token_hex(8)  # what our transactions are marked with, and the number of the last one
+        self._begun_so_far = 0
         self._idle: list[Connection] = []  # readers nobody uses now
         self._slots = threading.BoundedSemaphore(MOST_READERS)
         self._closed = threading.Event()
@@ -72,7 +78,7 @@ class Connections:
         if self._read_only:
             raise StoreError(f"{self.where}: the store was opened read-only")
         with self._turn, explained(self.where):
-            db, transaction = self._begun()
+            db = self._begun()
             try:
                 yield db
             except BaseException:
@@ -80,43 +86,44 @@ class Connections:
                 with suppress(psycopg.OperationalError):  # a connection that is gone has rolled back by itself
                     db.rollback()
                 raise
-            self._commit(db, transaction)
+            self._commit(db)
 
-    def _begun(self) -> tuple[Connection, str]:
-        """The writer with a transaction open, and the transaction's number. A lost connection is made anew once."""
+    def _begun(self) -> Connection:
+        """The writer with a transaction open. A lost connection is made anew once."""
         self._refuse_when_closed()
         db = self._ready()
         if db.info.transaction_status is not TransactionStatus.IDLE:
             raise RuntimeError("a transaction is already open in this thread")
         try:
-            return db, self._take_turn(db)
+            self._take_turn(db)
         except psycopg.OperationalError:
             if not db.closed:
                 raise
-        db = self._ready()
-        return db, self._take_turn(db)
+            db = self._ready()
+            self._take_turn(db)
+        return db
 
-    def _take_turn(self, db: Connection) -> str:
+    def _take_turn(self, db: Connection) -> None:
+        self._begun_so_far += 1
         db.execute(BEGIN)
         try:
-            ((_, transaction),) = ask(db, TURN, (self.server.lock("write"),))
+            db.execute(TURN, (self._name, self._begun_so_far, self.server.lock("write")))
         except psycopg.Error:
             if not db.closed:
                 db.rollback()
             raise
-        return str(transaction)
 
-    def _commit(self, db: Connection, transaction: str) -> None:
+    def _commit(self, db: Connection) -> None:
         try:
             db.execute("COMMIT")
         except psycopg.Error:
             self.weeks.clear()
             if not db.closed:
                 raise
-            if not self._arrived(transaction):
+            if not self._arrived():
                 raise
 
-    def _arrived(self, transaction: str) -> bool:
+    def _arrived(self) -> bool:
         """Whether a commit whose answer was lost took place: the server is asked as soon as it is back.
 
         Doing the transaction again instead could count posts twice. When nobody can tell, `StoreError` (not `StoreAway`):
@@ -125,9 +132,9 @@ class Connections:
         for wait in DOUBT:
             with suppress(psycopg.OperationalError):
                 with servers.connect(self.server, read_only=True) as db:
-                    ((status,),) = ask(db, "SELECT pg_xact_status(%s::xid8)", (transaction,))
-                if status != "in progress":
-                    return bool(status == "committed")
+                    ask(db, "SELECT pg_advisory_lock(%s)", (self.server.lock("write"),))  # once it has ended
+                    ((number,),) = ask(db, "SELECT max(number) FROM commits WHERE writer = %s", (self._name,))
+                return bool(number == self._begun_so_far)
             if self._closed.wait(wait):
                 break
         raise StoreError(f"{self.where}: the server went away during a commit and has not come back; start again")
@@ -167,6 +174,7 @@ class Connections:
             self._take_place(db)
             if is_first:
                 servers.migrate(db, self.server)
+            db.execute(FORGOTTEN)
             db.execute("CREATE TEMP TABLE taken_points (LIKE points) ON COMMIT DELETE ROWS")
         except BaseException:
             db.close()
