@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,8 +13,8 @@ from listener import catalog as catalogs
 from listener.catalog import Catalog
 from listener.config import Config
 from listener.pipeline import Pipeline
-
-ROOT = Path(__file__).resolve().parent.parent
+from tests.servers import quick
+from tests.servers.quick import ROOT as ROOT  # noqa: PLC0414
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -42,15 +41,6 @@ def listener(environ: dict[str, str], tmp_path: Path) -> Command:
     """Run the command `listener` to its end, in an empty folder."""
 
     def run(*arguments: str, stdin: str = "", env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "listener", *arguments],
-            input=stdin,
-            env={**environ, "PYTHONPATH": str(ROOT), **(env or {})},
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            timeout=110,
-            check=False,
-        )
+        return quick.run(arguments, env={**environ, **(env or {})}, cwd=tmp_path, stdin=stdin)
 
     return run

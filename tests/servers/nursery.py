@@ -1,4 +1,4 @@
-"""Daemons that are born quickly: a process that has loaded the model already forks one after another, each the real command.
+"""Daemons that come and go in a scenario, each the real command (see `quick`), and what is asked of them.
 
     with Nursery(environ) as nursery:
         life = nursery.born(folder, store)      # `listener run` in a folder with a `listener.toml`; it adds to `daemon.log`
@@ -9,24 +9,20 @@ A file `slow` in the folder holds how many seconds each commit of the store take
 
 from __future__ import annotations
 
-import json
 import os
 import resource
-import select
 import signal
 import sqlite3
 import subprocess
-import sys
 import time
 import urllib.request
 from collections.abc import Callable
 from contextlib import closing, suppress
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
-from tests.conftest import ROOT
+from tests.servers import quick
 from tests.servers.process import free_port
 
 PATIENCE = float(os.environ.get("LISTENER_TEST_PATIENCE", "90"))  # seconds; only a failing test waits for so long
@@ -35,18 +31,17 @@ PATIENCE = float(os.environ.get("LISTENER_TEST_PATIENCE", "90"))  # seconds; onl
 class Life:
     """One daemon, from its birth to its end."""
 
-    def __init__(self, pid: int, folder: Path, ending: int) -> None:
-        self.pid = pid
+    def __init__(self, process: quick.Born, folder: Path) -> None:
+        self.pid = process.pid
         self.folder = folder
-        self._ending = ending  # a pipe that says how it ended
-        self._code: int | None = None
+        self._process = process
 
     @property
     def log(self) -> str:
         return (self.folder / "daemon.log").read_text(encoding="utf-8", errors="replace")
 
     def is_over(self) -> bool:
-        return self._code is not None or bool(select.select([self._ending], [], [], 0)[0])
+        return self._process.poll() is not None
 
     def until(self, true: Callable[[], object], patience: float = PATIENCE) -> float:
         """Wait until something is true; give back after how many seconds it was."""
@@ -59,14 +54,13 @@ class Life:
 
     def ended(self) -> int:
         """Its exit code, or minus the signal that killed it, once it is over."""
-        if self._code is None:
-            assert select.select([self._ending], [], [], PATIENCE)[0], f"it does not end\n{self.log[-2000:]}"
-            self._code = os.waitstatus_to_exitcode(int(os.read(self._ending, 100)))
-        return self._code
+        try:
+            return self._process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"it does not end\n{self.log[-2000:]}") from None
 
     def end(self, how: signal.Signals) -> int:
-        with suppress(ProcessLookupError):
-            os.kill(self.pid, how)
+        self._process.send_signal(how)
         return self.ended()
 
     def memory(self) -> float:
@@ -85,41 +79,29 @@ class Life:
 
 
 class Nursery:
-    """Where they come from. One lives at a time."""
+    """Where they come from. None outlives it."""
 
     def __init__(self, environ: dict[str, str]) -> None:
-        self._environ = environ
-        self._last: Life | None = None
+        self._environ = {**environ, quick.BEFORE: f"{__name__}:slow_down"}
+        self._lives: list[Life] = []
 
     def __enter__(self) -> Self:
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.servers.nursery"],
-            cwd=ROOT,
-            env={**self._environ, "OPENBLAS_NUM_THREADS": "1"},  # its threads do not come along when a process forks
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            bufsize=0,
-        )
         return self
 
     def __exit__(self, *_: object) -> None:
         self.clear()
-        self._process.communicate()
 
     def clear(self) -> None:
         """Nobody lives here any more."""
-        if self._last is not None:
-            self._last.end(signal.SIGKILL)
+        while self._lives:
+            self._lives.pop().end(signal.SIGKILL)
 
     def born(self, folder: Path, store: Path) -> Life:
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.write(json.dumps([str(folder), f"sqlite:///{store}"]).encode() + b"\n")
-        assert select.select([self._process.stdout], [], [], PATIENCE)[0], "nobody is born"
-        said = os.read(self._process.stdout.fileno(), 100)
-        assert said, "the nursery is closed"
-        self._last = Life(int(said), folder, self._process.stdout.fileno())
-        return self._last
+        arguments = ["run", "--config", f"{folder}/listener.toml", "--store", f"sqlite:///{store}"]
+        with (folder / "daemon.log").open("ab") as log:
+            born = quick.start(arguments, env=self._environ, cwd=folder, stdout=log, stderr=log)
+        self._lives.append(Life(born, folder))
+        return self._lives[-1]
 
 
 def config(folder: Path, *tables: str, port: int | None = None) -> str:
@@ -156,7 +138,7 @@ def count(database: Path, table: str = "mentions") -> int:
         return 0
 
 
-# --- within --------------------------------------------------------------------------------------------------------
+# --- within the new process ----------------------------------------------------------------------------------------
 
 
 class _Slow(sqlite3.Connection):
@@ -169,37 +151,5 @@ class _Slow(sqlite3.Connection):
         return super().execute(sql, *values)
 
 
-def _live(folder: str, store: str) -> None:
-    """The command, as it is typed."""
-    os.chdir(folder)
-    log = os.open("daemon.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    os.dup2(log, 1)
-    os.dup2(log, 2)
-    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+def slow_down() -> None:
     sqlite3.connect = partial(sqlite3.connect, factory=_Slow)  # type: ignore[assignment]
-    sys.argv = ["listener", "run", "--config", f"{folder}/listener.toml", "--store", store]
-    from listener import cli
-
-    cli.main()
-
-
-def _nursery() -> None:
-    from listener import daemon, takeover  # noqa: F401 - so that no child has to
-    from listener.catalog import load
-    from listener.cli import live, serving, wiring  # noqa: F401
-    from listener.config import Config
-    from listener.web import app  # noqa: F401
-
-    loaded = wiring.pipeline(Config(), load(ROOT / "data"), ROOT / "models" / "current")
-    wiring.pipeline = lambda config, catalog, model=None: replace(loaded, config=config)
-    for line in sys.stdin:
-        pid = os.fork()
-        if pid == 0:
-            _live(*json.loads(line))
-            return
-        os.write(1, f"{pid}\n".encode())
-        os.write(1, f"{os.waitpid(pid, 0)[1]}\n".encode())
-
-
-if __name__ == "__main__":
-    _nursery()

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import signal
 import socket
-import subprocess
-import sys
 import urllib.request
 from pathlib import Path
 
-from tests.conftest import ROOT
+from tests.servers import quick
 
 
 class Process:
@@ -20,12 +18,8 @@ class Process:
         self.log = (folder / "daemon.log").open("ab")
         store = database if isinstance(database, str) else f"sqlite:///{database}"
         config = ["--config", str(folder / "listener.toml"), "--store", store]
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "listener", "run", *config, "--log-level", "debug"],
-            cwd=folder,
-            env={**environ, "PYTHONPATH": str(ROOT)},
-            stdout=self.log,
-            stderr=self.log,
+        self.process = quick.start(
+            ["run", *config, "--log-level", "debug"], env=environ, cwd=folder, stdout=self.log, stderr=self.log
         )
 
     def end(self, how: signal.Signals) -> int:

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from pathlib import Path
 from listener.errors import StoreError
 from listener.roles.lane import Lane, lane_of
 from listener.store import open_store
-from tests.conftest import ROOT
+from tests.servers import quick
 
 CONFIG = """default_sources = false
 [web]
@@ -35,7 +34,7 @@ class Player:
     name: str
     arguments: Sequence[str]
     settings: Mapping[str, str]
-    process: subprocess.Popen[bytes] | None = None
+    process: quick.Born | None = None
     lives: int = 0
 
 
@@ -55,7 +54,7 @@ class Theatre:
     ) -> None:
         """`also` is added to the config of all."""
         self.folder, self.store = folder, store
-        self._environ = {**environ, "PYTHONPATH": str(ROOT)}
+        self._environ = environ
         self.players: dict[str, Player] = {}
         (folder / "listener.toml").write_text(CONFIG.format(bus=bus, stream=stream, replicas=replicas, also=also))
 
@@ -128,7 +127,7 @@ class Theatre:
     def _born(self, player: Player) -> None:
         player.lives += 1
         with (self.folder / f"{player.name}.log").open("ab") as log:
-            player.process = subprocess.Popen(
-                [sys.executable, "-m", "listener", "run", "--store", self.store, *player.arguments],
+            player.process = quick.start(
+                ["run", "--store", self.store, *player.arguments],
                 cwd=self.folder, env={**self._environ, **player.settings}, stdout=log, stderr=log,
             )  # fmt: skip
