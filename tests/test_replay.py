@@ -107,7 +107,7 @@ def test_a_malformed_line_is_reported_with_its_number_and_skipped(
 def test_the_whole_synthetic_day_has_its_incidents_and_no_football(pipeline: Pipeline) -> None:
     store = open_store("sqlite:///:memory:")
     began = time.monotonic()
-    list(replay(Archive([DAY], print), Recorder(pipeline, store), store))
+    list(replay(Archive([DAY], print), Recorder(pipeline, store, shown=False), store))
     took = timedelta(seconds=time.monotonic() - began)
     found = {incident.service: incident for incident in store.incidents()}
     store.close()
