@@ -253,10 +253,10 @@ def _load() -> None:
         return replace(made, detector=detector, detector_options=options, config=config)
 
     catalogs.load = catalog
-    Pipeline.load = pipeline  # type: ignore[method-assign,assignment]
-    for module in list(sys.modules.values()):  # those that took it by its name
-        if module.__name__.startswith("listener.") and getattr(module, "load", None) is load_catalog:
-            module.load = catalog  # type: ignore[attr-defined]
+    Pipeline.load = pipeline  # type: ignore[method-assign]
+    for name, loaded in list(sys.modules.items()):
+        if name.startswith("listener.") and getattr(loaded, "load", None) is load_catalog:  # it took it by its name
+            loaded.load = catalog  # type: ignore[attr-defined]
     gc.collect()
     gc.freeze()
 
