@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cache, cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,7 @@ _KNOWN = 0.4  # below this, a post is of no language we can name
 _DOUBTFUL = 0.7  # below this, langdetect's certainty about another language is believed
 _TOLD = 4  # how many probabilities are passed on
 _TRIALS = 1  # of langdetect; on our posts its own seven tell no more
+_REMEMBERED = 4096  # texts whose answer by langdetect, a millisecond each, is kept
 _WORD = re.compile(r"[^\W_]+")
 
 Single = NDArray[np.float32]
@@ -214,7 +215,7 @@ def _together(ranked: list[tuple[str, float]]) -> float:
 def _outside(bag: str, script: str) -> Language:
     votes = langdetected(bag)
     if votes and votes[0][1] > 0.8:
-        return Language(votes[0][0], votes[0][1], script, tuple(votes[:_TOLD]))
+        return Language(votes[0][0], votes[0][1], script, votes[:_TOLD])
     return Language("und", 0.0, script)
 
 
@@ -229,17 +230,18 @@ def _profiles() -> Any:
     return factory
 
 
-def langdetected(bag: str) -> list[tuple[str, float]]:
-    """langdetect's answer, the same every time for the same text."""
+@lru_cache(maxsize=_REMEMBERED)
+def langdetected(bag: str) -> tuple[tuple[str, float], ...]:
+    """langdetect's answer, the same every time for the same words; while something fails, many write the same few."""
     from langdetect import LangDetectException
 
     detector = _profiles().create()
     detector.n_trial = _TRIALS
     detector.append(bag)
     try:
-        return [(vote.lang.split("-")[0], vote.prob) for vote in detector.get_probabilities()]
+        return tuple((vote.lang.split("-")[0], vote.prob) for vote in detector.get_probabilities())
     except LangDetectException:  # no letters it knows
-        return []
+        return ()
 
 
 def words_of(text: str) -> str:

@@ -43,6 +43,8 @@ NORMAL = 60  # posts a second on Bluesky at a busy hour
 COMPLAINTS = 0.05  # of them; a hundred times as many as on an ordinary day
 STOPS = int(os.environ.get("LISTENER_TEST_STOPS", "2"))
 ITEMS = 3  # in each feed
+LOOK = 1.0 if IS_LONG else 0.1  # seconds between two looks at the metrics
+WATCHED = ("listener_queue_posts", 'listener_source_lag_seconds{source="stream"}')
 SLOWEST = 500 if IS_LONG else 5_000  # milliseconds; in the short form other tests want the processor too
 COMPLAINT, LIKE = "instagram çöktü mü, giremiyorum {}", "%çöktü mü, giremiyorum%"
 
@@ -74,17 +76,23 @@ class World:
             self.complaints += is_complaint
             self.host.events.append(re.sub(rb"2026-11-20T13:09:(29\.900|30\.500000)Z", now, frame))
 
-    def metrics(self, name: str) -> float:
-        found = re.search(rf"^{re.escape(name)} (\S+)$", answers(f"{self.base}/metrics"), re.MULTILINE)
-        return float(found[1]) if found else 0.0
+    def metrics(self, *names: str) -> list[float]:
+        """What is measured under these names now."""
+        text = answers(f"{self.base}/metrics")
+        found = [re.search(rf"^{re.escape(name)} (\S+)$", text, re.MULTILINE) for name in names]
+        return [float(one[1]) if one else 0.0 for one in found]
 
     def received(self) -> int:
-        return int(self.metrics('listener_posts_received_total{source="stream"}'))
+        return int(*self.metrics('listener_posts_received_total{source="stream"}'))
 
     async def until_heard(self) -> float:
         """Until all of the stream is stored or counted."""
         patience = PATIENCE + len(self.host.events) / 500
-        return await asyncio.to_thread(self.life.until, lambda: self.received() >= len(self.host.events), patience)
+        return await asyncio.to_thread(self.life.until, self.has_heard, patience)
+
+    def has_heard(self) -> bool:
+        time.sleep(LOOK)  # who asks all the time is a load of its own
+        return self.received() >= len(self.host.events)
 
     def is_whole(self, posts_of_feeds: int = 0, *, again: bool = False) -> None:
         """Each complaint is stored once, every other post is counted; more than once what was read `again`."""
@@ -118,9 +126,9 @@ async def watched(world: World, work: asyncio.Future[float]) -> tuple[float, flo
     memory = queue = lag = 0.0
     while not work.done():
         memory = max(memory, world.life.memory())
-        queue = max(queue, await asyncio.to_thread(world.metrics, "listener_queue_posts"))
-        lag = max(lag, await asyncio.to_thread(world.metrics, 'listener_source_lag_seconds{source="stream"}'))
-        await asyncio.sleep(0.2)
+        told = await asyncio.to_thread(world.metrics, *WATCHED)
+        queue, lag = max(queue, told[0]), max(lag, told[1])
+        await asyncio.sleep(LOOK)
     return memory, queue, lag
 
 
@@ -219,7 +227,11 @@ async def test_told_to_stop_under_load_it_ends_at_once_and_goes_on_where_it_was(
             page.close()
             world.life = nursery.born(tmp_path, world.database)
         await asyncio.to_thread(
-            world.life.until, lambda: count(world.database, f"mentions WHERE text LIKE '{LIKE}'") == world.complaints
+            world.life.until,
+            lambda: (
+                answers(f"{world.base}/healthz")
+                and count(world.database, f"mentions WHERE text LIKE '{LIKE}'") == world.complaints
+            ),
         )
         assert world.life.end(signal.SIGTERM) == 0
         world.is_whole(again=True)
