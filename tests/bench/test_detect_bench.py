@@ -24,7 +24,7 @@ from listener.detectors import scan
 from listener.signals.online import Online
 from listener.signals.profile import FLAT, Profile, fit
 from listener.simulation import scoring
-from listener.simulation.series import BIN, DAY, SHAPES, START_AT, Series, panel, single
+from listener.simulation.series import BIN, DAY, SHAPES, SIZE, START_AT, Series, panel, single
 from listener.simulation.tuning import tuned_option
 from listener.types import Floats, Panel, SeriesKey, Signal
 
@@ -188,6 +188,39 @@ def rates(runs: Sequence[tuple[list[Series], Floats]], threshold: float) -> tupl
         alone += sum(scoring.false_alarms(any_, scoring.starts(mine >= threshold)).total() for mine in scores)
     weeks = sum(scoring.weeks(series[0]) for series, _ in runs)
     return together / weeks, alone / weeks / len(runs[0][0])
+
+
+def omniscient(series: Sequence[Series], hit: Sequence[int]) -> Floats:
+    """Scores of one that knows each region's true rate, which regions are hit and by about how much; not when."""
+    counts, usual = (np.stack([getattr(series[i], name) for i in hit]) for name in ("counts", "usual"))
+    best = np.full(counts.shape[1], -np.inf)
+    for times in (4.0, 7.0, 10.0):
+        spread = np.log((SIZE + times * usual) / (SIZE + usual))
+        ratio = (counts * np.log(times) - (counts + SIZE) * spread).sum(axis=0)
+        for bins in (1, 2, 3, 4, 6, 9, 12):
+            best[bins - 1 :] = np.maximum(best[bins - 1 :], np.convolve(ratio, np.ones(bins), "valid"))
+    return best
+
+
+def test_what_an_omniscient_one_finds_of_trouble_in_five_of_twenty_regions() -> None:
+    """As `test_joint`, at as many false alarms a panel: nothing that has to find out more can be quicker."""
+    quiet = [omniscient(panel(s, (0.05,) * 20, 0, days=40, outages=0), range(5)) for s in range(600, 612)]
+    weeks = sum(len(scores) for scores in quiet) / (7 * DAY)
+    low, high = 0.0, 50.0
+    for _ in range(20):
+        middle = (low + high) / 2
+        too_many = sum(len(scoring.starts(scores >= middle)) for scores in quiet) / weeks > BUDGET * 20
+        low, high = (middle, high) if too_many else (low, middle)
+    delays = []
+    for seed in range(91, 103):
+        series = panel(seed, (0.05,) * 20, 5, days=40, outages=8)
+        for start in {event.start for one in series for event in one.events}:
+            hit = [i for i, one in enumerate(series) if any(event.start == start for event in one.events)]
+            raised = scoring.starts(omniscient(series, hit) >= high)
+            own = next(replace(series[hit[0]], events=(e,)) for e in series[hit[0]].events if e.start == start)
+            delays += [o.delay if o.delay is not None else np.inf for o in scoring.outcomes(own, raised)]
+    shares = ", ".join(f"{100 * np.mean(np.array(delays) <= m):.0f} % in {m} min" for m in (30, 45, 60))
+    print(f"\nomniscient: {shares} of {len(delays)} outages, false alarms a panel and week {BUDGET * 20:g}", flush=True)
 
 
 @pytest.mark.parametrize("hit", [5, 20])
