@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -64,6 +65,7 @@ class _Body(msgspec.Struct, array_like=True, frozen=True):
     stated: str = ""
 
 
+_KINDS = {kind.value: kind for kind in PostKind}
 _bodies = msgspec.json.Decoder(_Body)
 _incidents = msgspec.json.Decoder(Incident)
 _words = msgspec.json.Decoder(tuple[str, ...])
@@ -141,7 +143,7 @@ def mention_of(row: Row) -> Mention:
             created_at=instant(created_at),
             received_at=instant(received_at),
             author=author,
-            kind=PostKind(kind),
+            kind=_KINDS.get(kind) or PostKind(kind),
             languages=rest.hints,
             place=place,
             region=region,
@@ -153,19 +155,21 @@ def mention_of(row: Row) -> Mention:
         services=rest.services,
         score=Score(rest.probabilities, symptom, model),
         language=Language(code, confidence, script, rest.languages),
-        regions=_regions(rest),
+        regions=_regions(rest.regions),
         matches=_words.decode(matches),
         cluster=cluster,
     )
 
 
-def _regions(body: _Body) -> tuple[RegionWeight, ...]:
-    return tuple(RegionWeight(*r) for r in body.regions)
+@lru_cache(maxsize=4096)
+def _regions(weights: tuple[tuple[str, float, tuple[str, ...]], ...]) -> tuple[RegionWeight, ...]:
+    """Most posts have the weights of one of a few languages and sources."""
+    return tuple(RegionWeight(*weight) for weight in weights)
 
 
 def regions_of(body: str) -> tuple[RegionWeight, ...]:
     """The region weights in a mention's `body` column."""
-    return _regions(_bodies.decode(body))
+    return _regions(_bodies.decode(body).regions)
 
 
 def point_row(point: Point) -> Row:
