@@ -134,10 +134,13 @@ def changes(of: Incident) -> list[Transition]:
     began = replace(of, state=IncidentState.PENDING, parts=first, resolved_at=None, updated_at=of.started_at)
     made = [Transition(f"{of.id}/1", of.started_at, began, None, IncidentState.PENDING)]
     if of.state is not IncidentState.PENDING:
-        sure = replace(began, state=IncidentState.FIRING, parts=of.parts, updated_at=of.started_at + 4 * MINUTE)
+        sure = replace(began, state=IncidentState.FIRING, parts=of.parts[:2], updated_at=of.started_at + 4 * MINUTE)
         made.append(Transition(f"{of.id}/2", sure.updated_at, sure, IncidentState.PENDING, IncidentState.FIRING))
+        if of.parts[2:]:
+            wide = replace(sure, parts=of.parts, updated_at=of.started_at + 9 * MINUTE)
+            made.append(Transition(f"{of.id}/3", wide.updated_at, wide, IncidentState.FIRING, IncidentState.FIRING))
     if of.resolved_at is not None:
-        made.append(Transition(f"{of.id}/3", of.resolved_at, of, IncidentState.FIRING, IncidentState.RESOLVED))
+        made.append(Transition(f"{of.id}/4", of.resolved_at, of, IncidentState.FIRING, IncidentState.RESOLVED))
     return made
 
 

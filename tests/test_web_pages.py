@@ -125,6 +125,8 @@ def test_an_incident_page_tells_what_it_rests_on_and_what_it_cannot_say(full: st
         "press-rs",  # who was silent
         "86 %",  # the cause
         "sha256:4f4f",  # which model
+        "became problems: Turkey, Bulgaria",  # what happened
+        "spread to Greece",
     ):
         assert expected in said
     assert words.load()["en"]("cannot_end") in said
