@@ -140,20 +140,20 @@ def _unless_faded(alarm: Alarm, panel: Panel, incident: Incident) -> Alarm:
     if not alarm.raised:
         return alarm
     signal = panel.signals[alarm.key.region]
-    recent = max(1, RECENT // signal.bin)
-    since = (incident.started_at - signal.start_at) // signal.bin
-    if not 0 <= since < len(signal.observed):  # it began before the window; or after it, by a clock that was put back
-        since = 0
-    sums = np.convolve(signal.observed[since:], np.ones(recent))[: len(signal.observed) - since]
-    lately = float(sums[-1]) if len(sums) else 0.0
-    goes_on = lately >= FADED * float(sums.max(initial=0.0)) or lately >= SOME + TIMES * alarm.expected * recent
+    recent = _bins(RECENT, signal)
+    began = (incident.started_at - signal.start_at) // signal.bin
+    # All counts when it began before the window; or after it, by a clock that was put back.
+    counts = signal.observed[began if began in range(len(signal.observed)) else 0 :]
+    sums = np.convolve(counts, np.ones(recent))[: len(counts)]
+    lately = float(sums[-1])
+    goes_on = lately >= FADED * float(sums.max()) or lately >= SOME + TIMES * alarm.expected * recent
     return alarm if goes_on and lately > 0 else replace(alarm, raised=False)
 
 
 def _unless_named(alarm: Alarm, panel: Panel, named: Sequence[Incident]) -> Alarm:
     """The alarm, not raised when a service that fails by name in its region is talked about more."""
-    bins = max(1, alarm.window // panel.signals[alarm.key.region].bin)
-    seen = float(panel.signals[alarm.key.region].observed[-bins:].sum())
+    signal = panel.signals[alarm.key.region]
+    seen = float(signal.observed[-_bins(alarm.window, signal) :].sum())
     bigger = any(
         part.region == alarm.key.region and part.observed >= seen
         for incident in named
@@ -220,9 +220,8 @@ def _is_back(incident: Incident, panel: Panel) -> bool:
     for part in incident.parts:
         signal = panel.signals.get(part.region)
         if signal is not None:
-            bins = max(1, BACK_WITHIN // signal.bin)
-            back += float(signal.recovered[-bins:].sum())
-            gone += float(signal.observed[-max(1, bins // 3) :].sum())
+            back += float(signal.recovered[-_bins(BACK_WITHIN, signal) :].sum())
+            gone += float(signal.observed[-_bins(BACK_WITHIN / 3, signal) :].sum())
     return back >= BACK_LEAST and back > gone
 
 
@@ -235,28 +234,33 @@ def _part(alarm: Alarm, panel: Panel) -> RegionPart:
 def _onset(signal: Signal, alarm: Alarm) -> tuple[datetime, datetime, datetime]:
     """The likeliest bin in which the rate rose, and the bins that are nearly as likely (Poisson change point)."""
     length = len(signal.observed)
-    first = max(0, length - max(1, ONSET_BACK // signal.bin), length - 2 * max(1, alarm.window // signal.bin) - 1)
+    first = max(0, length - _bins(ONSET_BACK, signal), length - 2 * _bins(alarm.window, signal) - 1)
     counts = signal.observed[first:]
-    seen = np.cumsum(counts[::-1])[::-1]
     mean = np.arange(len(counts), 0, -1) * max(alarm.expected, 1e-3)
-    likely: Floats = np.where(seen > mean, seen * np.log(np.maximum(seen, 1e-9) / mean) - (seen - mean), 0.0)
+    risen = np.maximum(np.cumsum(counts[::-1])[::-1], mean)
+    likely: Floats = risen * np.log(risen / mean) - (risen - mean)
     best = int(likely.argmax())
     near = np.flatnonzero(likely >= likely[best] - ONSET_SURE)
     low, high = int(near.min()), int(near.max())
     # The failure may have come right after the bin in which the last ordinary word was heard.
     spoken = np.flatnonzero(counts[:low] > 0)
-    low = max(low - 3, int(spoken[-1]) if len(spoken) else 0, 0)
-    at = [signal.start_at + (first + i) * signal.bin for i in (best, low, high)]
-    return at[0], at[1], max(at[2], at[0])
+    low = max(low - 3, int(spoken[-1]) if len(spoken) else 0)
+    onset_at, low_at, high_at = (signal.start_at + (first + i) * signal.bin for i in (best, low, high))
+    return onset_at, low_at, high_at
+
+
+def _bins(length: timedelta, of: Signal) -> int:
+    """How many bins a length of time is, one at the least."""
+    return max(1, length // of.bin)
 
 
 def _seen(
     part: RegionPart, alarm: Alarm | None, panel: Panel, state: IncidentState, since: datetime, now: datetime
 ) -> RegionPart:
     """A part with this minute's verdict and with what was observed since its onset."""
-    signal = panel.signals.get(part.region)
-    if alarm is None or signal is None:
+    if alarm is None:  # nobody watches that region any more
         return part
+    signal = panel.signals[part.region]
     counted_to = part.onset_at if part.score == 0 else since
     bins = max(0, (now - counted_to) // signal.bin)
     observed = _since(signal, signal.observed, part.onset_at, counted_to, part.observed)
@@ -291,7 +295,7 @@ def _counted(incident: Incident, panel: Panel, counted_to: datetime) -> Incident
     for name in ("authors", "posts"):
         sums = [_since(s, getattr(s, name), incident.started_at, counted_to, 0.0) for s in signals]
         whole = all(incident.started_at >= s.start_at for s in signals)
-        some = min(sum(sums), max(max(sums, default=0.0), math.ceil(observed / SURE_POST)))
+        some = min(sum(sums), max([*sums, math.ceil(observed / SURE_POST)]))
         figures[name] = round(some) if whole else getattr(incident, name) + round(some)
     return replace(
         incident,

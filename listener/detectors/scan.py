@@ -60,7 +60,7 @@ def detect(panel: Panel, baselines: Mapping[str, Baseline], options: Options) ->
     best = own.argmax(axis=0)
     column = np.arange(own.shape[1])
     score = own[best, column]
-    if options.joint and len(panel.signals) > 1:
+    if options.joint:
         score = np.maximum(score, _joint(windows, options))
     mean, size = windows.owed.mean[best, column], windows.plain.size[best, column]
     needed = np.maximum(_needed(mean, size, options), options.least)
@@ -103,15 +103,17 @@ def evidence(seen: Floats, mean: Floats, size: Floats, increase: float) -> Float
 
 
 def _needed(mean: Floats, size: Floats, options: Options) -> Floats:
-    """The count at which `evidence` reaches the threshold: Newton's steps on a convex function, from above."""
-    mean = np.maximum(mean, 1e-9)
-    seen = options.increase * mean + 2 * options.threshold + 1
+    """The count at which `evidence` reaches the threshold: Newton's steps on a convex function.
+
+    It is a straight line up to `increase` times `mean`, so that the first step leads above what is looked for.
+    """
+    seen = mean = np.maximum(mean, 1e-9)
     for _ in range(12):
         times = np.maximum(seen / mean, options.increase)
         spread = np.log((size + times * mean) / (size + mean))
         value = seen * np.log(times) - (seen + size) * spread
         slope = np.maximum(np.log(times) - spread, 1e-6)
-        seen = np.maximum(seen - (value - options.threshold) / slope, options.increase * mean)
+        seen = seen - (value - options.threshold) / slope
     return seen
 
 
@@ -127,7 +129,7 @@ def _joint(windows: Windows, options: Options) -> Floats:
         sums = np.logaddexp(math.log(1 - HIT), math.log(HIT) + brought).sum(axis=1)
         member = brought > MEMBER
         enough = (np.where(member, windows.plain.seen, 0.0).sum(axis=1) >= options.least) & (member.sum(axis=1) >= 2)
-        sums = np.where(enough, np.maximum(sums + TOGETHER, 0.0), 0.0)
+        sums = np.where(enough, sums + TOGETHER, 0.0)
         window = int(sums.argmax())
         made = np.maximum(made, np.where(member[window], sums[window], 0.0))
     return made
