@@ -28,7 +28,7 @@ from listener.classify.service import services_of
 from listener.config import Config
 from listener.regions.attribute import Attributor
 from listener.screen import MAY_PASS, NO_MATCH, Screen
-from listener.signals.aggregate import aggregate
+from listener.signals.aggregate import Tally, aggregate
 from listener.suspicion import suspicions
 from listener.text.copies import clusters_of
 from listener.text.language import Identifier
@@ -150,10 +150,25 @@ class Pipeline:
         (reading,) = self.read([post], [text], [self.matcher.find(text.skeleton)])
         return self.classifier.explain(reading)
 
-    def measure(self, mentions: Sequence[Mention], bins: Collection[tuple[str, datetime]]) -> list[Point]:
-        """The points of the wanted (service, bin)s; `mentions` holds all of them and those of the lookback before."""
+    def measure(
+        self,
+        mentions: Sequence[Mention],
+        bins: Collection[tuple[str, datetime]],
+        before: Mapping[str, Tally] | None = None,
+    ) -> list[Point]:
+        """The points of the wanted (service, bin)s; `mentions` holds all of them and those of the lookback before.
+
+        Of a service whose lookback was added up already, `before` holds that instead.
+        """
+        tally = self.tally()
+        return aggregate(
+            mentions, bins, lookback=tally.lookback, lateness=tally.lateness, floor=tally.floor, before=before
+        )
+
+    def tally(self) -> Tally:
+        """An empty one, for a service's mentions."""
         signal = self.config.signal
-        return aggregate(mentions, bins, lookback=signal.lookback, lateness=signal.lateness, floor=signal.chatter_floor)
+        return Tally(signal.lookback, signal.lateness, signal.chatter_floor)
 
     def watch(
         self,

@@ -22,10 +22,10 @@ from listener.habits import Habits, habits_of
 from listener.noticing import Noticing
 from listener.pipeline import Pipeline
 from listener.signals import bins
-from listener.signals.aggregate import affected
 from listener.signals.baseline import Baselines
 from listener.signals.expected import expected_hours
 from listener.signals.exposure import Shares, exposure
+from listener.signals.lookback import Lookbacks
 from listener.signals.panel import panel
 from listener.store import Store, Writer
 from listener.store.noticed import HEARING_NOW, NOTICED
@@ -70,6 +70,7 @@ class Recorder:
         self._heard: tuple[datetime, datetime, dict[str, Floats]] | None = None  # exposure of the last window
         self._baselines = Baselines(pipeline.catalog, self._hourly)
         self._drifting = Drifting(store)
+        self._lookbacks = Lookbacks(pipeline)
         self._noticing = Noticing(store) if shown else None
 
     def adopt(self, classifier: Classifier, identifier: Identifier) -> None:
@@ -118,29 +119,43 @@ class Recorder:
 
     def keep(self, understood: Understood, settle: Callable[[Writer, Sequence[Point]], None] | None = None) -> Taken:
         """Measure and store what was understood in one transaction, in which `settle` has the last word: it may refuse."""
+        if settle is not None:  # others store between our batches
+            self._lookbacks.clear()
+        is_stored = False
+        try:
+            with self.store.transaction() as tx:
+                taken, points = self._keep(tx, understood)
+                if settle is not None:
+                    settle(tx, points)
+                # not of one that is refused
+                tx.add_tallies(self._drifting.tallies(understood, taken.mentions, self.pipeline))
+            is_stored = True
+        finally:
+            if not is_stored:
+                self._lookbacks.clear()
+        self._remember(points)
+        return taken
+
+    def _keep(self, tx: Writer, understood: Understood) -> tuple[Taken, list[Point]]:
         batch, posts, answers = understood.batch, understood.posts, understood.answers
         deletes = [item for item in batch.items if isinstance(item, Delete)]
         dropped, by_source = counted(understood)
-        with self.store.transaction() as tx:
-            wanted = [self._wanted(answer) for answer in answers if isinstance(answer, Mention)]
-            before = tx.mentions_of([mention.post.id for mention in wanted])  # an edit may leave a bin or a service
-            mentions = tx.add_mentions(wanted)
-            erased = [mention for delete in deletes for mention in tx.erase(delete)]
-            points = self._measure(tx.mentions_between, [*before, *mentions] if mentions else [])
-            tx.put_points(points)
-            tx.add_hearing(batch.hearing)
-            for (source, day_of), reasons in by_source.items():
-                tx.add_dropped(source, day_of, dict(reasons))
-            tx.put_health(batch.health)
-            for source, cursor in batch.cursors.items():
-                tx.set_cursor(source, cursor)
-            if posts and self.store.mark(HEARD_FROM) is None:
-                tx.set_mark(HEARD_FROM, bins.floor(posts[0].received_at).isoformat())
-            if settle is not None:
-                settle(tx, points)
-            tx.add_tallies(self._drifting.tallies(understood, mentions, self.pipeline))  # not of one that is refused
-        self._remember(points)
-        return Taken(mentions, dropped, len(erased))
+        wanted = [self._wanted(answer) for answer in answers if isinstance(answer, Mention)]
+        before = tx.mentions_of([mention.post.id for mention in wanted])  # an edit may leave a bin or a service
+        mentions = tx.add_mentions(wanted)
+        erased = [mention for delete in deletes for mention in tx.erase(delete)]
+        self._lookbacks.touched([*before, *mentions, *erased])
+        points = self._lookbacks.measured([*before, *mentions] if mentions else [], tx.mentions_between)
+        tx.put_points(points)
+        tx.add_hearing(batch.hearing)
+        for (source, day_of), reasons in by_source.items():
+            tx.add_dropped(source, day_of, dict(reasons))
+        tx.put_health(batch.health)
+        for source, cursor in batch.cursors.items():
+            tx.set_cursor(source, cursor)
+        if posts and self.store.mark(HEARD_FROM) is None:
+            tx.set_mark(HEARD_FROM, bins.floor(posts[0].received_at).isoformat())
+        return Taken(mentions, dropped, len(erased)), points
 
     def tick(self, now: datetime) -> list[Transition]:
         """Watch the minute that ends at `now` (a bin start): panels in, transitions stored before they are given back."""
@@ -166,6 +181,7 @@ class Recorder:
     def begin_anew(self) -> None:
         """Forget what is kept in memory of the store: others may have written to it."""
         self._recent_from = self._heard = None
+        self._lookbacks.clear()
         if self._noticing:
             self._noticing.begin_anew()
 
@@ -210,6 +226,7 @@ class Recorder:
 
     def forget(self, now: datetime) -> int:
         """Erase texts, authors and links older than the retention; give back of how many posts. Counts stay."""
+        self._lookbacks.clear()
         return self.store.forget(now, now - self.pipeline.config.privacy.retention)
 
     def _wanted(self, mention: Mention) -> Mention:
@@ -217,18 +234,6 @@ class Recorder:
         if not self._services:
             return mention
         return replace(mention, services=tuple(s for s in mention.services if s in self._services))
-
-    def _measure(
-        self, mentions_between: Callable[[Sequence[str], datetime, datetime], list[Mention]], changed: Sequence[Mention]
-    ) -> list[Point]:
-        lookback = self.pipeline.config.signal.lookback
-        wanted = affected(changed, lookback)
-        if not wanted:
-            return []
-        times = [at for _, at in wanted]
-        services = sorted({service for service, _ in wanted})
-        mentions = mentions_between(services, min(times) - lookback, max(times) + bins.BIN)
-        return self.pipeline.measure(mentions, wanted)
 
     def _remember(self, points: Sequence[Point]) -> None:
         for point in points:

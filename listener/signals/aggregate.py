@@ -9,7 +9,7 @@ mentions alone, not of the order they came in.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -46,11 +46,13 @@ def aggregate(
     lookback: timedelta,
     lateness: timedelta,
     floor: float,
+    before: Mapping[str, Tally] | None = None,
 ) -> list[Point]:
     """The points of the wanted (service, bin)s, in order of (service, region, bin).
 
-    `mentions` must hold everything from `lookback` before the earliest wanted bin on; more does no harm. A wanted bin
-    in which nobody said anything gives no point.
+    `mentions` must hold everything of a service from `lookback` before its earliest wanted bin on; more does no harm. Of a
+    service whose tally of that time is in `before`, everything from that bin on. A wanted bin in which nobody said anything
+    gives no point.
     """
     wanted: dict[str, set[datetime]] = defaultdict(set)
     for service, bin_at in bins:
@@ -61,7 +63,10 @@ def aggregate(
             of_service[service].append(mention)
     points: list[Point] = []
     for service, said in of_service.items():
-        cells = _Tally(lookback, lateness, floor).add_up(sorted(said, key=lambda m: (m.at, m.post.id)))
+        known = (before or {}).get(service)
+        tally = known.copy() if known else Tally(lookback, lateness, floor)
+        since = min(wanted[service]) - (timedelta() if known else lookback)
+        cells = tally.add_up([mention for mention in said if mention.at >= since])
         points += [
             _point(SeriesKey(service, region), bin_at, cell)
             for (region, bin_at), cell in sorted(cells.items())
@@ -70,8 +75,8 @@ def aggregate(
     return points
 
 
-class _Tally:
-    """One pass over a service's mentions in order of time."""
+class Tally:
+    """One pass over a service's mentions in order of time, in parts or at once."""
 
     def __init__(self, lookback: timedelta, lateness: timedelta, floor: float):
         self.lookback = lookback
@@ -80,9 +85,17 @@ class _Tally:
         self.said: dict[str, dict[tuple[str, datetime], float]] = defaultdict(dict)  # author -> region, bin -> most
         self.voices = Voices(lookback)
 
-    def add_up(self, mentions: Sequence[Mention]) -> dict[tuple[str, datetime], _Cell]:
+    def copy(self) -> Tally:
+        """One that can be added to by itself."""
+        made = Tally(self.lookback, self.lateness, self.floor)
+        made.said.update({author: heard.copy() for author, heard in self.said.items()})
+        made.voices = self.voices.copy()
+        return made
+
+    def add_up(self, mentions: Iterable[Mention]) -> dict[tuple[str, datetime], _Cell]:
+        """What mentions of whole bins, none before those added earlier, come to by region and bin."""
         cells: dict[tuple[str, datetime], _Cell] = defaultdict(_Cell)
-        for mention in mentions:
+        for mention in sorted(mentions, key=lambda m: (m.at, m.post.id)):
             bin_at = grid.floor(mention.at)
             share, why = self._share(mention, bin_at)
             most = self._said(mention, bin_at) if share else {}

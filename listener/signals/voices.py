@@ -36,6 +36,14 @@ class Voices:
         self._press: Heard = {}
         self._bands: dict[str, tuple[str, datetime] | Heard] = {}  # most are heard of one person only
 
+    def copy(self) -> Voices:
+        """One that can go on hearing by itself."""
+        made = Voices(self._lookback)
+        made._all, made._alone = self._all.copy(), self._alone.copy()
+        made._together, made._press = self._together.copy(), self._press.copy()
+        made._bands = {band: heard.copy() if isinstance(heard, dict) else heard for band, heard in self._bands.items()}
+        return made
+
     def worth(self, mention: Mention, person: str, bin_at: datetime) -> tuple[float, str]:
         """Between 0 and 1, and why it is less than 1. Bins must come in order."""
         since = bin_at - self._lookback
