@@ -20,6 +20,8 @@ from listener.types import CHATTER, CORROBORATING, Mention, Point, PostKind, Ser
 
 RECOVERED = 4  # index of "recovered" in LABELS
 
+_Said = dict[tuple[str, datetime], float]  # the most an author said, by region and bin
+
 
 @dataclass
 class _Cell:
@@ -64,9 +66,7 @@ def aggregate(
     points: list[Point] = []
     for service, said in of_service.items():
         known = (before or {}).get(service)
-        tally = known.copy() if known else Tally(lookback, lateness, floor)
-        since = min(wanted[service]) - (timedelta() if known else lookback)
-        cells = tally.add_up([mention for mention in said if mention.at >= since])
+        cells = (known.copy() if known else Tally(lookback, lateness, floor)).add_up(said)
         points += [
             _point(SeriesKey(service, region), bin_at, cell)
             for (region, bin_at), cell in sorted(cells.items())
@@ -82,13 +82,14 @@ class Tally:
         self.lookback = lookback
         self.lateness = lateness
         self.floor = floor
-        self.said: dict[str, dict[tuple[str, datetime], float]] = defaultdict(dict)  # author -> region, bin -> most
+        self.said: dict[str, _Said] = {}
+        self._said_before: Mapping[str, _Said] = {}  # of the one this was copied from
         self.voices = Voices(lookback)
 
     def copy(self) -> Tally:
-        """One that can be added to by itself."""
+        """One that can be added to by itself, while this one stays as it is."""
         made = Tally(self.lookback, self.lateness, self.floor)
-        made.said.update({author: heard.copy() for author, heard in self.said.items()})
+        made._said_before = {**self._said_before, **self.said} if self._said_before else self.said
         made.voices = self.voices.copy()
         return made
 
@@ -130,7 +131,7 @@ class Tally:
 
     def _said(self, mention: Mention, bin_at: datetime) -> dict[str, float]:
         """The most its author said of each region within the lookback."""
-        said = self.said[mention.post.author or mention.post.id]
+        said = self._of_author(mention)
         most: dict[str, float] = {}
         if said:
             since = bin_at - self.lookback
@@ -140,8 +141,14 @@ class Tally:
                 most[region] = max(value, most.get(region, 0.0))
         return most
 
+    def _of_author(self, mention: Mention) -> _Said:
+        author = mention.post.author or mention.post.id
+        if (said := self.said.get(author)) is None:
+            said = self.said[author] = dict(self._said_before.get(author, {}))
+        return said
+
     def _note(self, mention: Mention, bin_at: datetime, share: float) -> None:
-        said = self.said[mention.post.author or mention.post.id]
+        said = self._of_author(mention)
         for weight in mention.regions:
             if weight.weight > 0:
                 heard = weight.region, bin_at

@@ -1,9 +1,9 @@
-"""What was said of a service in the lookback before a bin, kept for services many write about.
+"""Measures the minutes that a batch touches, and keeps what was said in the lookback before them where many write.
 
 A minute's points are made anew with every batch that touches it. They follow from the mentions of that minute and of the
 lookback before it; while something big fails, reading and adding up that whole time again every second would take longer
-than a second. What is kept follows from the stored mentions alone and goes when one of them changes, so the points are the
-same with it and without.
+than a second. So of busy services what was said before each block of minutes is kept. It follows from the stored mentions
+alone and goes when one of them changes, so the points are the same with it and without.
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ from listener.signals import bins
 from listener.signals.aggregate import Tally, affected
 from listener.types import Mention, Point
 
-BUSY = 1_000  # mentions in a lookback from which on it is worth it
-AT_ONCE = timedelta(minutes=5)  # of mentions that are in memory together
-KEPT = 2  # bins of a service: posts of a minute still come in when those of the next have begun
+BLOCK = timedelta(minutes=2)  # adding up begins a lookback before the block in which the earliest touched bin is
+BUSY = 1_000  # mentions in a lookback from which on it is worth keeping
+KEPT = 2  # blocks of a service: posts of one still come in when those of the next have begun
+MOST = 150_000  # mentions whose tallies are kept, about 1.5 kB each; the newest block of a service always is
 
 Read = Callable[[Sequence[str], datetime, datetime], list[Mention]]
 
@@ -42,7 +43,7 @@ class Lookbacks:
     def __init__(self, pipeline: Measure) -> None:
         self._pipeline = pipeline
         self._lookback = pipeline.tally().lookback
-        self._busy: dict[str, dict[datetime, Tally]] = {}
+        self._busy: dict[str, dict[datetime, tuple[Tally, int]]] = {}  # with the number of mentions
 
     def clear(self) -> None:
         """Something may have been written that we did not hear of."""
@@ -62,56 +63,41 @@ class Lookbacks:
 
     def measured(self, changed: Sequence[Mention], read: Read) -> list[Point]:
         """The points that these can change. `read` gives the stored mentions of services between two instants."""
-        wanted = affected(changed, self._lookback)
-        if not wanted:
-            return []
-        first: dict[str, datetime] = {}
-        for service, at in wanted:
-            first[service] = min(at, first.get(service, at))
-        until = max(at for _, at in wanted) + bins.BIN
-        before = self._before(first, read)
+        wanted: dict[str, set[tuple[str, datetime]]] = {}
+        for service, at in affected(changed, self._lookback):
+            wanted.setdefault(service, set()).add((service, at))
         points: list[Point] = []
-        for services, back in ((first.keys() - before.keys(), self._lookback), (before.keys(), timedelta())):
-            if services:
-                mentions = read(sorted(services), min(first[service] for service in services) - back, until)
-                self._look(mentions, first)
-                points += self._pipeline.measure(mentions, {w for w in wanted if w[0] in services}, before)
+        for service, touched in sorted(wanted.items()):
+            times = [at for _, at in touched]
+            block, until = bins.floor(min(times), BLOCK), max(times) + bins.BIN
+            if service in self._busy and (tally := self._before(service, block, read)):
+                points += self._pipeline.measure(read([service], block, until), touched, {service: tally})
+                continue
+            mentions = read([service], block - self._lookback, until)
+            if sum(mention.at < block for mention in mentions) >= BUSY:
+                self._busy[service] = {}
+            points += self._pipeline.measure(mentions, touched)
         return points
 
-    def _before(self, first: Mapping[str, datetime], read: Read) -> dict[str, Tally]:
-        """Of each busy service its tally before a bin, to be copied, not changed."""
-        made = {}
-        for service in sorted(self._busy.keys() & first.keys()):
-            known, bin_at = self._busy[service], first[service]
-            tally = known.get(bin_at) or self._added_up(service, bin_at, read)
-            if tally is None:
-                del self._busy[service]
-                continue
-            made[service] = known[bin_at] = tally
-            for old in sorted(known)[:-KEPT]:
-                del known[old]
-        return made
-
-    def _added_up(self, service: str, bin_at: datetime, read: Read) -> Tally | None:
-        """None when it is no longer worth it."""
-        tally, count, at = self._pipeline.tally(), 0, bin_at - self._lookback
-        while at < bin_at:
-            until = min(at + AT_ONCE, bin_at)
-            mentions = read([service], at, until)
+    def _before(self, service: str, block: datetime, read: Read) -> Tally | None:
+        """A service's tally of the lookback before a block, to be copied, not changed; None when it is not worth it."""
+        known = self._busy[service]
+        if block in known:
+            return known[block][0]
+        tally, count, at = self._pipeline.tally(), 0, block - self._lookback
+        while at < block:  # in parts, so that not all of them are in memory together
+            mentions = read([service], at, min(at + BLOCK, block))
             tally.add_up(mentions)
             count += len(mentions)
-            at = until
-        return tally if count >= BUSY // 2 else None
-
-    def _look(self, mentions: Collection[Mention], first: Mapping[str, datetime]) -> None:
-        """Notice which services have become busy."""
-        if len(mentions) < BUSY:
-            return
-        count = dict.fromkeys(first, 0)
-        for mention in mentions:
-            for service in mention.services:
-                if service in count and bins.floor(mention.at) < first[service]:
-                    count[service] += 1
-        for service, said in count.items():
-            if said >= BUSY:
-                self._busy.setdefault(service, {})
+            at += BLOCK
+        if count < BUSY // 2:
+            del self._busy[service]
+            return None
+        known[block] = tally, count
+        for old in sorted(known)[:-KEPT]:
+            del known[old]
+        if sum(count for blocks in self._busy.values() for _, count in blocks.values()) > MOST:
+            for blocks in self._busy.values():
+                for old in sorted(blocks)[:-1]:
+                    del blocks[old]
+        return tally

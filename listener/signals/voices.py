@@ -12,6 +12,7 @@ again comes out the same.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 from listener.types import Mention, PostKind, Tier
@@ -35,13 +36,14 @@ class Voices:
         self._together: Heard = {}  # who replied or quoted
         self._press: Heard = {}
         self._bands: dict[str, tuple[str, datetime] | Heard] = {}  # most are heard of one person only
+        self._bands_before: Mapping[str, tuple[str, datetime] | Heard] = {}  # of the one this was copied from
 
     def copy(self) -> Voices:
-        """One that can go on hearing by itself."""
+        """One that can go on hearing by itself, while this one stays as it is."""
         made = Voices(self._lookback)
         made._all, made._alone = self._all.copy(), self._alone.copy()
         made._together, made._press = self._together.copy(), self._press.copy()
-        made._bands = {band: heard.copy() if isinstance(heard, dict) else heard for band, heard in self._bands.items()}
+        made._bands_before = {**self._bands_before, **self._bands} if self._bands_before else self._bands
         return made
 
     def worth(self, mention: Mention, person: str, bin_at: datetime) -> tuple[float, str]:
@@ -67,8 +69,12 @@ class Voices:
         for band in cluster.split():
             heard = bands.get(band)
             if heard is None:
-                bands[band] = first
-                continue
+                heard = self._bands_before.get(band)
+                if heard is None:
+                    bands[band] = first
+                    continue
+                if isinstance(heard, dict):
+                    heard = bands[band] = heard.copy()
             if isinstance(heard, tuple):
                 heard = bands[band] = {heard[0]: heard[1]}
             nth = max(nth, _hear(heard, person, bin_at, since))

@@ -194,11 +194,26 @@ class Trial:
         await self._stopped(0)
         wanted = {id: text for one in self.worlds for id, text in one.texts.items()}
         async with self.receiver.up():
-            await self._until(lambda: texts(self.database) == wanted)
+            await self._until_stored(wanted)
             with closing(open_store(f"sqlite:///{self.database}", read_only=True)) as store:
                 await self._until(lambda: not store.untold("hook"))
             await self._is_there()
             assert await asyncio.to_thread(self.life.end, signal.SIGTERM) == 0
+
+    async def _until_stored(self, wanted: dict[str, str]) -> None:
+        stored: dict[str, str] = {}
+
+        def is_stored() -> bool:
+            stored.clear()
+            stored.update(texts(self.database))
+            return stored == wanted
+
+        try:
+            await self._until(is_stored)
+        except AssertionError as error:
+            ids = sorted(id for id in stored.keys() | wanted.keys() if stored.get(id) != wanted.get(id))
+            told = [f"{id}: served {wanted.get(id)!r}, stored {stored.get(id)!r}" for id in ids]
+            raise AssertionError("\n".join([f"{len(told)} posts differ", *told[:20], str(error)])) from None
 
 
 def texts(database: Path) -> dict[str, str]:

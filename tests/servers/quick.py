@@ -14,6 +14,7 @@ How the command starts by itself is tested where nothing else is (the guide, the
 from __future__ import annotations
 
 import atexit
+import ctypes
 import functools
 import importlib
 import json
@@ -162,6 +163,7 @@ def _serve(door: socket.socket) -> None:
         if not asked:
             return
         if os.fork() == 0:
+            _die_with_parent()
             door.close()
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             _wait_for(files.pop(), functools.partial(_become, asked, files))
@@ -169,10 +171,17 @@ def _serve(door: socket.socket) -> None:
             os.close(file)
 
 
+def _die_with_parent() -> None:
+    """Where that can be asked for (Linux), so that no daemon is left of tests that were broken off."""
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+
+
 def _wait_for(ending: int, child: Callable[[], None]) -> None:
     """Tell the number of a child, and how it ended."""
     pid = os.fork()
     if pid == 0:
+        _die_with_parent()
         os.close(ending)
         child()
     with suppress(BrokenPipeError):  # nobody wants to know any more
