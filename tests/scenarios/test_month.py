@@ -1,7 +1,7 @@
 """Weeks in minutes: texts go when their time is over, and neither the store nor the process grows beyond what is counted.
 
-The clock is compressed: the daemon's own steps, an hour's posts in a batch, watched once. The long form
-lives a month and watches every minute:
+The clock is compressed: the daemon's own steps, an hour's posts in a batch, watched once. The long form lives
+a month and watches every quarter of an hour:
 
     LISTENER_TEST_DAYS=30 python -m pytest -s -p no:xdist --timeout=0 tests/scenarios/test_month.py
 """
@@ -31,7 +31,7 @@ from tests.conftest import ROOT
 DAYS = int(os.environ.get("LISTENER_TEST_DAYS", "3"))
 IS_LONG = DAYS >= 30
 RETENTION = timedelta(days=max(1, DAYS // 4))
-EVERY = 1 if IS_LONG else 60  # minutes between two looks
+EVERY = 15 if IS_LONG else 60  # minutes between two looks
 POSTS = 60 if IS_LONG else 20  # an hour
 OUTAGE = 10 * POSTS  # more in one hour of each day
 DAY, HOUR = 24 * 60, 60  # minutes
