@@ -206,10 +206,11 @@ def _quiet_since(
 ) -> datetime | None:
     """Since when nothing is raised. What can't be heard is not quiet: that starts the wait anew.
 
-    A moment still to come is one of a clock that was put back.
+    Regions that are watched no more are left out; when none is left it is quiet. A moment still to come is one of a clock
+    that was put back.
     """
-    heard = any(verdicts[part.region].exposure > 0 for part in incident.parts if part.region in verdicts)
-    if raised or not heard:
+    watched = [verdicts[part.region] for part in incident.parts if part.region in verdicts]
+    if raised or (watched and not any(verdict.exposure > 0 for verdict in watched)):
         return None
     return min(incident.quiet_since_at or now, now)
 
@@ -294,7 +295,7 @@ def _counted(incident: Incident, panel: Panel, counted_to: datetime) -> Incident
     figures: dict[str, int] = {}
     for name in ("authors", "posts"):
         sums = [_since(s, getattr(s, name), incident.started_at, counted_to, 0.0) for s in signals]
-        whole = all(incident.started_at >= s.start_at for s in signals)
+        whole = bool(signals) and all(incident.started_at >= s.start_at for s in signals)
         some = min(sum(sums), max([*sums, math.ceil(observed / SURE_POST)]))
         figures[name] = round(some) if whole else getattr(incident, name) + round(some)
     return replace(

@@ -176,7 +176,7 @@ def onset(counts: Floats, expected: float, longest: int) -> tuple[int, int, int]
         [0.0] * 112 + [1.0, 0.0, 0.0, 1.0, 2.0, 4.0, 4.0, 6.0],
         [0.0] * 108 + [1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 9.0, 8.0, 0.0, 9.0, 1.0],
         [0.0] * 111 + [2.0, 0.0, 0.0, 0.0, 0.0, 2.0, 0.0, 1.0, 1.0],
-        [0.0] * 112 + [0.5, 0.0, 0.0, 5.0, 8.0, 0.0, 9.0, 1.0],
+        [0.0] * 114 + [0.5, 0.0, 20.0, 25.0, 19.0, 22.0],
     ],
 )
 @pytest.mark.parametrize("expected", [0.0, 0.05, 0.6])
@@ -396,3 +396,12 @@ def test_talk_that_names_no_service_is_its_own_incident_only_while_it_is_the_big
     panels = {of.key.service: Panel(of.key.service, {"TR": of}) for of in (named, unnamed)}
     transitions, _ = track([alarm(named), alarm(unnamed)], panels, [], at(0))
     assert ("unnamed" in {told.incident.service for told in transitions}) is its_own
+
+
+def test_an_incident_of_regions_that_are_watched_no_more_ends_with_its_figures() -> None:
+    of = signal([0.0] * 120, start_at=at(-120), region="BG")
+    known = firing(authors=40, posts=52)
+    (quiet,) = step(of, alarm(of, raised=False), known)
+    assert quiet.quiet_since_at == at(0)
+    (over,) = step(of, alarm(of, raised=False), quiet, now=at(31))
+    assert (over.state, over.authors, over.posts) == (IncidentState.RESOLVED, 40, 52)

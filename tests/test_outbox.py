@@ -8,8 +8,10 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -17,12 +19,14 @@ import pytest
 from listener import outbox as outboxes
 from listener import telemetry
 from listener.catalog import Catalog
+from listener.channels import Message
 from listener.cli import wiring
 from listener.config import Config, Table
+from listener.errors import SourceError
 from listener.kinds import Secret
 from listener.outbox import Channel, Outbox
 from listener.store import Store, open_store
-from listener.types import Transition
+from listener.types import SourceHealth, Transition
 from tests.builders import at
 from tests.servers.process import free_port
 from tests.servers.webhook import HANG, Received, Receiver
@@ -30,6 +34,7 @@ from tests.test_telling import change, incident
 
 LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 SECRET = "gizli-öğe-1"
+WAITS = outboxes.FIRST_WAIT, outboxes.LONGEST_WAIT
 
 
 class Clock:
@@ -40,6 +45,33 @@ class Clock:
 
     def __call__(self) -> datetime:
         return self.now
+
+
+class Luck(random.Random):
+    """Draws the same number always."""
+
+    def __init__(self, drawn: float) -> None:
+        super().__init__()
+        self.drawn = drawn
+
+    def random(self) -> float:
+        return self.drawn
+
+
+class Mailbox(ModuleType):
+    """A channel's module that keeps what it is sent, and refuses the first `refusals` messages."""
+
+    def __init__(self, refusals: int = 0) -> None:
+        super().__init__("mailbox")
+        self.refusals = refusals
+        self.tried: list[Message] = []
+        self.kept: list[Message] = []
+
+    async def send(self, message: Message, options: Any) -> None:
+        self.tried.append(message)
+        if len(self.tried) <= self.refusals:
+            raise SourceError("no", reason="refused")
+        self.kept.append(message)
 
 
 @pytest.fixture
@@ -62,8 +94,17 @@ def channel(catalog: Catalog, kind: str, name: str = "ops", **options: Any) -> C
     return made
 
 
+def mailing(catalog: Catalog, mailbox: Mailbox, **options: Any) -> Channel:
+    return replace(channel(catalog, "log", **options), module=mailbox)
+
+
 def outbox(
-    store: Store, *channels: Channel, clock: Any = lambda: datetime.now(UTC), told_from: datetime = LONG_AGO
+    store: Store,
+    *channels: Channel,
+    clock: Any = lambda: datetime.now(UTC),
+    told_from: datetime = LONG_AGO,
+    luck: random.Random | None = None,
+    metrics: telemetry.Metrics | None = None,
 ) -> Outbox:
     async def write(work: Any) -> None:
         await asyncio.to_thread(work)
@@ -73,8 +114,8 @@ def outbox(
         channels,
         write=write,
         clock=clock,
-        metrics=telemetry.Metrics("test"),
-        random=random.Random(1),
+        metrics=metrics or telemetry.Metrics("test"),
+        random=luck or random.Random(1),
         told_from=told_from,
     )
 
@@ -292,11 +333,11 @@ def test_an_incident_that_goes_on_is_told_again_until_it_is_over_also_after_a_re
     async def scenario() -> None:
         async with receiver.up():
             box = outbox(store, nagging, clock=clock)
-            for minutes in (3, 30, 64, 100):
+            for minutes in (3, 30, 62, 63, 100):
                 clock.now = at(minutes)
                 await box.tell(nagging)
             restarted = outbox(store, nagging, clock=clock)
-            for minutes in (101, 140, 165):
+            for minutes in (101, 140, 160, 161):
                 clock.now = at(minutes)
                 await restarted.tell(nagging)
             happens(store, change("resolved", of=incident(service="viber"), since="firing", moment=at(170)))
@@ -306,7 +347,7 @@ def test_an_incident_that_goes_on_is_told_again_until_it_is_over_also_after_a_re
 
     asyncio.run(scenario())
     first, over = course("viber")[1].id, change("resolved", of=incident(service="viber"), moment=at(170)).id
-    repeated = [f"viber-1/repeat/20260302T{clock}Z" for clock in ("1304", "1445")]
+    repeated = [f"viber-1/repeat/20260302T{clock}Z" for clock in ("1303", "1441")]
     assert [one.key for one in receiver.taken] == [first, *repeated, over]
 
 
@@ -318,13 +359,172 @@ def test_a_heartbeat_comes_as_often_as_it_is_asked_for(store: Store, catalog: Ca
     async def scenario() -> None:
         async with receiver.up():
             box = outbox(store, alive, clock=clock)
-            for minutes in (0, 30, 61):
+            for minutes in (0, 30, 59, 60):
                 clock.now = at(minutes)
                 await box.tell(alive)
 
     asyncio.run(scenario())
     assert [(one.body["type"], one.key) for one in receiver.taken] == [
         ("heartbeat", "heartbeat/20260302T1200Z"),
-        ("heartbeat", "heartbeat/20260302T1301Z"),
+        ("heartbeat", "heartbeat/20260302T1300Z"),
     ]
     assert store.notifications() == []
+
+
+@pytest.mark.parametrize(("drawn", "share"), [(1.0, 1.0), (0.0, 0.5)])
+def test_waits_double_from_five_seconds_to_ten_minutes_or_are_half_as_long_by_chance(
+    store: Store, catalog: Catalog, monkeypatch: pytest.MonkeyPatch, drawn: float, share: float
+) -> None:
+    monkeypatch.setattr(outboxes, "FIRST_WAIT", WAITS[0])
+    monkeypatch.setattr(outboxes, "LONGEST_WAIT", WAITS[1])
+    mailbox, clock = Mailbox(refusals=100), Clock(at(10))
+    told = mailing(catalog, mailbox)
+    happens(store, course("viber")[1])
+
+    async def scenario() -> None:
+        box = outbox(store, told, clock=clock, luck=Luck(drawn))
+        await box.tell(told)
+        for tries, seconds in enumerate((5, 10, 20, 40, 80, 160, 320, 600, 600), start=1):
+            clock.now += timedelta(seconds=seconds * share - 0.001)
+            await box.tell(told)
+            assert len(mailbox.tried) == tries, f"{seconds} s are not over"
+            clock.now += timedelta(seconds=0.001)
+            await box.tell(told)
+            assert len(mailbox.tried) == tries + 1, f"{seconds} s are over"
+
+    asyncio.run(scenario())
+
+
+def test_a_clock_that_is_put_back_makes_nobody_wait_for_the_moment_it_showed(store: Store, catalog: Catalog) -> None:
+    mailbox, clock = Mailbox(refusals=1), Clock(at(70))
+    told = mailing(catalog, mailbox)
+    happens(store, course("viber")[1])
+
+    async def scenario() -> None:
+        box = outbox(store, told, clock=clock)
+        await box.tell(told)
+        clock.now = at(10)
+        await box.tell(told)
+
+    asyncio.run(scenario())
+    assert len(mailbox.kept) == 1
+
+
+def test_every_try_is_recorded_with_its_number_and_counted(store: Store, catalog: Catalog) -> None:
+    mailbox, clock, metrics = Mailbox(refusals=2), Clock(at(10)), telemetry.Metrics("test")
+    told = mailing(catalog, mailbox)
+    first, second, both = course("viber")[:3]
+    happens(store, first, second)
+
+    async def scenario() -> None:
+        box = outbox(store, told, clock=clock, metrics=metrics)
+        for _ in range(3):
+            await box.tell(told)
+            clock.now += timedelta(seconds=1)
+        happens(store, both)
+        await box.tell(told)
+
+    asyncio.run(scenario())
+    assert [(one.transition_id, one.outcome, one.reason, one.attempts) for one in store.notifications()] == [
+        (first.id, "skipped", "not_yet", 1),
+        (second.id, "failed", "refused", 1),
+        (second.id, "failed", "refused", 2),
+        (second.id, "sent", "", 3),
+        (both.id, "sent", "", 1),
+    ]
+    counted = metrics.registry.get_sample_value
+    assert counted("listener_notifications_total", {"channel": "ops"}) == 2
+    assert counted("listener_notifications_failed_total", {"channel": "ops", "reason": "refused"}) == 2
+
+
+def test_what_failed_is_tried_again_though_nothing_else_happens(store: Store, catalog: Catalog) -> None:
+    mailbox = Mailbox(refusals=2)
+    happens(store, course("viber")[1])
+
+    async def scenario() -> None:
+        async with running(outbox(store, mailing(catalog, mailbox))):
+            await comes_true(lambda: mailbox.kept, within=10)
+
+    asyncio.run(scenario())
+
+
+def test_quiet_hours_end_though_nothing_else_happens(
+    store: Store, catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outboxes, "LOOK", 0.02)
+    mailbox, clock = Mailbox(), Clock(at(30))
+    happens(store, course("viber")[1])
+    looks = []
+
+    def untold(name: str) -> list[Transition]:
+        looks.append(name)
+        return real(name)
+
+    async def scenario() -> None:
+        async with running(outbox(store, mailing(catalog, mailbox, quiet="11:00-13:00"), clock=clock)):
+            await comes_true(lambda: len(looks) > 1)
+            assert mailbox.kept == []
+            clock.now = at(60)
+            await comes_true(lambda: mailbox.kept, within=10)
+
+    real = store.untold
+    monkeypatch.setattr(store, "untold", untold)
+    asyncio.run(scenario())
+
+
+def test_eight_incidents_are_told_at_once_and_the_others_after_them(store: Store, catalog: Catalog) -> None:
+    begun, most = 0, 0
+
+    class Slow(Mailbox):
+        async def send(self, message: Message, options: Any) -> None:
+            nonlocal begun, most
+            begun += 1
+            most = max(most, begun - len(self.kept))
+            await free.wait()
+            await super().send(message, options)
+
+    mailbox, free = Slow(), asyncio.Event()
+    told = mailing(catalog, mailbox)
+    happens(store, *(course(f"service-{n}")[1] for n in range(12)))
+
+    async def scenario() -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(outbox(store, told).tell(told))
+            await comes_true(lambda: begun >= 8)
+            free.set()
+
+    asyncio.run(scenario())
+    assert (most, len(mailbox.kept)) == (8, 12)
+
+
+def test_reminders_wait_for_the_end_of_quiet_hours(store: Store, catalog: Catalog) -> None:
+    mailbox, clock = Mailbox(), Clock(at(3))
+    nagging = mailing(catalog, mailbox, repeat="1h", quiet="13:00-14:00")
+    happens(store, course("viber")[1])
+
+    async def scenario() -> None:
+        box = outbox(store, nagging, clock=clock)
+        for minutes in (3, 70, 119, 120):
+            clock.now = at(minutes)
+            await box.tell(nagging)
+
+    asyncio.run(scenario())
+    assert [one.at for one in mailbox.kept[1:]] == [at(120)]
+
+
+def test_a_heartbeat_tells_how_many_sources_are_heard_and_how_many_incidents_are_open(
+    store: Store, catalog: Catalog
+) -> None:
+    """Heard is one that answered, and whose last try did not fail."""
+    mailbox = Mailbox()
+    alive = mailing(catalog, mailbox, heartbeat="1h")
+    health = [
+        SourceHealth("well", "rss", last_success_at=at(0)),
+        SourceHealth("failing", "rss", last_success_at=at(-9), errors_in_a_row=2),
+        SourceHealth("never", "rss"),
+    ]
+    with store.transaction() as tx:
+        tx.put_health(health)
+    happens(store, course("viber")[1], *course("sbb")[1:])
+    asyncio.run(outbox(store, alive, clock=Clock(at(70)), told_from=at(100)).tell(alive))
+    assert [one.title for one in mailbox.kept] == ["● listener listens: 1 of 3 sources heard, 1 open incidents"]

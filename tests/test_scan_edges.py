@@ -75,6 +75,16 @@ def test_regions_that_are_hit_score_what_the_mixture_says(hit: int, calm: int, m
     assert all(found[f"C{i}"].score == 0 for i in range(calm)), "who brings nothing is not named"
 
 
+@pytest.mark.parametrize(("usually", "now"), [(1.0, 4.0), (2.0, 8.0), (0.1, 1.0), (0.5, 4.0)])
+def test_regions_that_rise_a_few_times_score_what_the_mixture_says(usually: float, now: float) -> None:
+    """Where people write all day already, in five regions, and in a sixth that is not hit."""
+    counts = {f"H{i}": [usually] * 117 + [now] * 3 for i in range(5)} | {"C0": [usually] * 120}
+    alone, found = judged(counts, usually, joint=False), judged(counts, usually)
+    assert found["H0"].score == pytest.approx(together(counts, usually))
+    assert found["H0"].score > alone["H0"].score
+    assert found["C0"].score == 0
+
+
 def test_two_regions_are_several() -> None:
     counts = regions(2, 6, (0.0, 1.0, 1.0))
     assert not judged(counts, 0.001, joint=False)["H0"].raised
@@ -114,6 +124,47 @@ def test_the_upper_bound_is_the_mean_count_a_bin_that_brings_the_window_to_the_t
     assert alarm.window == 5 * MINUTE
     assert needed == pytest.approx(3.0) or found == pytest.approx(8.0, abs=1e-3)
     assert needed >= 3.0 - 1e-9
+
+
+@pytest.mark.parametrize("increase", [1.0, 1.5, 3.0])
+@pytest.mark.parametrize(
+    ("mean", "figures"),
+    [(0.3, {}), (2.0, {}), (40.0, {}), (40.0, {"dispersion": 0.2, "noise": 1.0}), (400.0, {"dispersion": 1e4, "noise": 1e-3})],
+)  # fmt: skip
+def test_what_is_above_the_upper_bound_raises_and_what_is_below_does_not(
+    mean: float, figures: dict[str, float], increase: float
+) -> None:
+    """However restless or steady a series is, and however small a rise counts."""
+
+    def read_as(last: float) -> Alarm:
+        panel = panel_of({"TR": [mean] * 115 + [last] * 5})
+        (alarm,) = detect(panel, usual(panel, mean, **figures), Options(windows=(5,), increase=increase, joint=False))
+        return alarm
+
+    bound = read_as(mean).upperbound
+    assert bound > mean
+    assert [read_as(bound * times).raised for times in (0.999, 1.001)] == [False, True]
+
+
+def test_as_much_as_usual_is_no_evidence_at_all() -> None:
+    assert judged({"TR": [50.0] * 120}, 50.0)["TR"].score == 0
+    assert all(alarm.score == 0 for alarm in judged({"TR": [50.0] * 120, "BG": [0.0] * 120}, 50.0).values())
+
+
+def test_a_region_that_cannot_be_heard_now_is_not_judged() -> None:
+    """Whatever was said in it a minute ago."""
+    deaf = signal([*CALM, 3.0, 4.0, 0.0], exposure=[1.0] * 119 + [0.0])
+    panel = Panel("instagram", {"TR": deaf})
+    (alarm,) = detect(panel, usual(panel, 0.01), Options())
+    assert (alarm.raised, alarm.score, alarm.exposure, alarm.expected) == (False, 0.0, 0.0, 0.0)
+    heard = Panel("instagram", {"TR": replace(deaf, exposure=np.ones(120))})
+    assert detect(heard, usual(heard, 0.01), Options())[0].raised
+
+
+def test_expected_is_what_can_be_heard_in_the_last_minute() -> None:
+    whole, half = (Panel("i", {"TR": signal([2.0] * 120, exposure=[1.0] * 119 + [last])}) for last in (1.0, 0.5))
+    (all_ears,), (some,) = (detect(panel, usual(panel, 2.0), Options()) for panel in (whole, half))
+    assert some.expected == pytest.approx(all_ears.expected / 2)
 
 
 def test_expected_is_the_baseline_times_the_level_of_the_hours_before() -> None:
@@ -219,6 +270,10 @@ def test_only_what_is_four_times_the_usual_makes_the_news() -> None:
 @pytest.mark.parametrize(("hours", "comes"), [(17.0, False), (19.0, True), (35.0, True)])
 def test_the_news_come_between_eighteen_and_thirty_six_hours_after(hours: float, comes: bool) -> None:
     assert (echo(20.0, hours) > 5) is comes
+
+
+def test_where_no_region_is_watched_there_is_no_verdict() -> None:
+    assert detect(Panel("instagram", {}), {}, Options()) == []
 
 
 def test_an_alarm_says_what_it_saw() -> None:

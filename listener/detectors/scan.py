@@ -105,15 +105,15 @@ def evidence(seen: Floats, mean: Floats, size: Floats, increase: float) -> Float
 def _needed(mean: Floats, size: Floats, options: Options) -> Floats:
     """The count at which `evidence` reaches the threshold: Newton's steps on a convex function.
 
-    It is a straight line up to `increase` times `mean`, so that the first step leads above what is looked for.
+    The first leads above what is looked for, from wherever it rises; all others come down to it.
     """
-    seen = mean = np.maximum(mean, 1e-9)
+    mean = np.maximum(mean, 1e-9)
+    seen = 2 * mean
     for _ in range(12):
         times = np.maximum(seen / mean, options.increase)
         spread = np.log((size + times * mean) / (size + mean))
         value = seen * np.log(times) - (seen + size) * spread
-        slope = np.maximum(np.log(times) - spread, 1e-6)
-        seen = seen - (value - options.threshold) / slope
+        seen = seen - (value - options.threshold) / (np.log(times) - spread)
     return seen
 
 
