@@ -37,6 +37,7 @@ SAYINGS = (
 )
 ONE_IN = 20  # posts is changed by its author later, and as many are taken back where upstream tells of it
 LATEST = timedelta(seconds=20)  # how long a federated post may be on its way
+OVERLAP = timedelta(seconds=60)  # how far back a timeline is read again
 
 
 def now() -> datetime:
@@ -248,7 +249,7 @@ class Hashtag(Web):
     def table(self) -> str:
         return (
             f'[[source]]\nkind = "mastodon"\nname = "{self.name}"\nserver = "{self.server.url}"\ntags = ["outage"]\n'
-            'every = "1s"\npause = "20ms"\noverlap = "60s"\n'
+            f'every = "1s"\npause = "20ms"\noverlap = "{OVERLAP.seconds}s"\n'
         )
 
     def grow(self) -> None:
@@ -259,7 +260,12 @@ class Hashtag(Web):
         insort(self._ids, int(status["id"]))
         self._statuses[int(status["id"])] = status
         if self.rng.random() < 1 / ONE_IN:
-            self._change(self._statuses[self.rng.choice(self._ids[-20:])])
+            self._change(self.rng.choice(self._young()))
+
+    def _young(self) -> list[dict[str, Any]]:
+        """Of older ones a change can't be seen: a timeline is read again only as far back as the source's `overlap`."""
+        recent = [self._statuses[id] for id in self._ids[-20:]]
+        return [one for one in recent if now() - datetime.fromisoformat(one["created_at"]) < OVERLAP / 2] or recent[-1:]
 
     def _change(self, status: dict[str, Any]) -> None:
         id = unnamed(f"mastodon:{status['uri']}")
