@@ -12,12 +12,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy import sparse
 
 from listener import catalog, datafile
 from listener.classify import features
 from listener.classify.classifier import Classifier
 from listener.classify.features import masked
 from listener.classify.linear import Linear, softmax
+from listener.classify.named import KINDS, Named
 from listener.classify.sensegrams import sense_grams
 from listener.classify.senses import Forms, Senses, Tables
 from listener.errors import ModelError
@@ -122,6 +124,30 @@ def test_a_service_is_one_token_whatever_its_name(matcher: Matcher) -> None:
     one, other = read(["netflix açılmıyor 3 saattir", "spotify açılmıyor 5 saattir"], ["1", "2"], matcher, identifier)
     assert masked(one) == masked(other)
     assert "netflix" not in masked(one)
+
+
+@pytest.mark.parametrize(
+    ("text", "symptom"),
+    [
+        ("viber ne prolazi od jutros, jel i vama", "messages"),
+        ("raiffeisen ne prolazi od jutros, jel i vama", "payments"),
+        ("whatsapp isn't going through since noon, anyone else?", "messages"),
+        ("revolut isn't going through since noon, anyone else?", "payments"),
+    ],
+)
+def test_what_fails_depends_on_the_kind_of_service_named(
+    classifier: Classifier, matcher: Matcher, text: str, symptom: str
+) -> None:
+    (score,) = classifier.score(read([text], ["1"], matcher, Identifier.load(CURRENT)))
+    assert score.symptom == symptom
+
+
+def test_a_service_added_after_training_is_judged_like_one_without_a_kind(readings: list[Reading]) -> None:
+    folded = sparse.csr_array(np.zeros((1, 3), np.float32))
+    (told,) = Named({"social": ("instagram",)}, 0.5).beside(folded, readings[:1]).toarray()
+    assert told[3 + KINDS.index("social")] == 0.5
+    assert told.sum() == 0.5
+    assert not Named({"social": ("another",)}, 0.5).beside(folded, readings[:1]).toarray().any()
 
 
 def test_loading_needs_no_scikit_learn() -> None:

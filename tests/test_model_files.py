@@ -216,6 +216,7 @@ REFUSED: dict[str, tuple[Spoil, str]] = {
     "a key too many in meta.json": (in_meta(run="x"), r"meta\.json: .*unknown field `run`"),
     "a key of the wrong type": (in_model(seed="40"), r"model\.json: Expected `int`"),
     "other labels": (in_model(labels=["up", "down"]), "other labels"),
+    "other kinds of services": (in_model(services={"bank": ["raiffeisen-rs"]}), "other kinds of services"),
     "absurdly many buckets": (with_parameters(bits=60), "bits of buckets are not sensible"),
     "absurd n-grams": (with_parameters(longest=10**6), "n-grams"),
     "a number beyond measure": (in_model(rarer=1e300), "rarer is not a sensible number"),

@@ -13,6 +13,7 @@ import numpy as np
 from listener.classify import explain, features, modelfile
 from listener.classify.gate import Gate, is_found
 from listener.classify.linear import Linear, softmax
+from listener.classify.named import Named
 from listener.classify.network import Network
 from listener.classify.senses import Senses
 from listener.datafile import Arrays
@@ -32,6 +33,7 @@ class Classifier:
     wide: Linear
     deep: Network
     symptoms: Linear
+    named: Named
     senses: Senses
     model: modelfile.Model
     meta: modelfile.Meta
@@ -54,6 +56,7 @@ class Classifier:
             Linear.of(arrays, ""),
             Network.of(arrays, "deep_"),
             Linear.of(arrays, "symptom_"),
+            Named(model.services, model.parameters.kind_scale),
             senses,
             model,
             meta,
@@ -74,7 +77,8 @@ class Classifier:
         likely = np.flatnonzero(probabilities[:, _CHATTER].sum(axis=1) >= self.model.symptom_floor)
         if len(likely):
             names = ("", *self.model.symptoms)
-            best = self.symptoms.logits(folded[likely]).argmax(axis=1)
+            told = self.named.beside(folded[likely], [readings[i] for i in likely.tolist()])
+            best = self.symptoms.logits(told).argmax(axis=1)
             symptoms.update((i, names[b]) for i, b in zip(likely.tolist(), best.tolist(), strict=True))
         return [Score(tuple(row), symptoms[i], self.digest) for i, row in enumerate(probabilities.tolist())]
 

@@ -16,13 +16,14 @@ import numpy as np
 
 from listener.classify import gate, linear, network
 from listener.classify.features import TOLD, folded_width, width
+from listener.classify.named import KINDS
 from listener.classify.ngrams import Parameters
 from listener.classify.senses import Senses, Tables
 from listener.datafile import Arrays, Shapes, bytes_of, decoded, digest_of, unpacked
 from listener.errors import ModelError
 from listener.types import LABELS, SYMPTOMS
 
-FORMAT = 3
+FORMAT = 4
 MODEL, SENSES, ARRAYS, META = "model.json", "senses.json", "arrays.npz", "meta.json"
 LANGUAGE, UNSEEN = "language.json", "unseen.npz"
 _BITS = range(10, 20)
@@ -45,6 +46,7 @@ class Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     labels: tuple[str, ...]
     symptoms: tuple[str, ...]
     told: tuple[str, ...]
+    services: dict[str, tuple[str, ...]]  # ids by kind: for the symptom it matters whether a bank or a game is named
     hidden: int
     gate_floor: float  # the sum of word weights from which a post is judged though nothing was found in it
     rarer: float  # taken from the log odds of chatter: a stream holds less of it than the posts learnt from
@@ -109,7 +111,7 @@ def shapes(model: Model) -> Shapes:
         "gate": ((1 << gate.BITS,), np.dtype("<f4")),
         **linear.shapes("", columns, len(LABELS)),
         **network.shapes("deep_", fewer, model.hidden, len(LABELS)),
-        **linear.shapes("symptom_", fewer, len(model.symptoms) + 1),
+        **linear.shapes("symptom_", fewer + len(KINDS), len(model.symptoms) + 1),
     }
 
 
@@ -153,6 +155,8 @@ def check_there(folder: Path) -> None:
 def _check(model: Model, path: Path) -> None:
     if model.labels != LABELS or model.symptoms != SYMPTOMS or model.told != TOLD:
         raise ModelError(f"{path}: made for other labels or features than this program's; train the model again")
+    if tuple(sorted(model.services)) != KINDS:
+        raise ModelError(f"{path}: made for other kinds of services than this program's; train the model again")
     made = model.parameters
     if made.bits not in _BITS or made.sense_bits not in _BITS:
         raise ModelError(f"{path}: {made.bits} and {made.sense_bits} bits of buckets are not sensible")

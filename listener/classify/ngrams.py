@@ -29,6 +29,7 @@ class Parameters:
     word_scale: float = 1.0
     sense_scale: float = 1.0
     told_scale: float = 0.3
+    kind_scale: float = 0.6  # of the kinds of named services, for symptoms
 
     @property
     def buckets(self) -> int:

@@ -41,12 +41,17 @@ Numbers = NDArray[np.intp]
 
 @dataclass(frozen=True)
 class Options:
-    """Of one head. `balance`: 0 = a post is a post; 1 = every class weighs the same. `hidden`: none without a network."""
+    """Of one head. `balance`: 0 = a post is a post; 1 = every class weighs the same. `hidden`: none without a network.
+
+    Without `calibrated` its probabilities only say which class is the likeliest: calibrating favours frequent classes.
+    """
 
     classes: int
     balance: float
     seed: int
     hidden: int = 0
+    strength: float = _STRENGTH
+    calibrated: bool = True
 
 
 @dataclass(frozen=True)
@@ -100,6 +105,9 @@ def fit_head(plain: Views, altered: Views, target: Numbers, folds: Numbers, opti
     chosen = [np.flatnonzero(folds != fold) for fold in range(int(folds.max()) + 1)] + [np.arange(len(target))]
     made = fit_all(plain, altered, target, chosen, options, workers)
     logits = unseen_logits(plain, folds, made)
+    if not options.calibrated:
+        even, none = np.ones(len(logits)), np.zeros(options.classes)
+        return Head(made[-1], softmax(_summed(logits, even)), made[:-1], even, none)
     scales, shift = calibrate(logits, target)
     unseen = _calibrated_across(logits, target, folds)
     return Head(made[-1].scaled(scales, shift), unseen, made[:-1], scales, shift)
@@ -210,7 +218,7 @@ def fit_linear(plain: Views, altered: Views, target: Numbers, rows: Numbers, opt
     from sklearn.svm import LinearSVC
 
     seen, matrix, wanted, weight = _lesson(plain.wide, altered.wide, target, rows, options, _RARE)
-    model = LinearSVC(C=_STRENGTH, tol=_NEAR_ENOUGH, max_iter=_ROUNDS, random_state=options.seed)
+    model = LinearSVC(C=options.strength, tol=_NEAR_ENOUGH, max_iter=_ROUNDS, random_state=options.seed)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # further rounds change nothing that is measured
         model.fit(matrix.astype(np.float64), wanted, sample_weight=weight)

@@ -14,6 +14,7 @@ from joblib import Parallel, delayed
 from listener.catalog import Catalog
 from listener.classify import features
 from listener.classify.gate import is_found
+from listener.classify.named import KINDS, Named
 from listener.classify.ngrams import Parameters
 from listener.classify.senses import Senses
 from listener.classify.service import services_of
@@ -49,6 +50,7 @@ PARAMETERS = Parameters(sense_scale=1.5)
 HIDDEN = 40
 RARER, UNFOUND = 0.7, 2.0  # log odds: the shift from our posts to a stream, see models/README.md
 _UNHEARD = 0.5  # of the altered copies name a service that no catalog has
+_SYMPTOM_STRENGTH = 0.1  # scikit-learn's C
 SYMPTOM_FLOOR = 0.2  # the symptom of a post less likely to be chatter is not asked
 
 
@@ -91,8 +93,11 @@ def train(
     progress("symptoms")
     at = np.flatnonzero(material.chatter)
     target = symptom_target([rows[i] for i in at.tolist()])
-    symptom_options = Options(len(SYMPTOMS) + 1, 0.5, seed)
-    symptoms = fit_head(_fewer(plain, at), _fewer(altered, at), target, folds[at], symptom_options, workers)
+    services = {kind: tuple(sorted(s.id for s in catalog.services.values() if s.kind == kind)) for kind in KINDS}
+    named = Named(services, PARAMETERS.kind_scale)
+    symptom_options = Options(len(SYMPTOMS) + 1, 0.5, seed, strength=_SYMPTOM_STRENGTH, calibrated=False)
+    seen, retyped = _fewer(plain, material.readings, at, named), _fewer(altered, material.altered, at, named)
+    symptoms = fit_head(seen, retyped, target, folds[at], symptom_options, workers)
     progress("scores")
     views = {name: _views(readings, senses) for name, readings in material.views.items()}
     fits = Fits(identifier, labels, symptoms, passed, RARER + UNFOUND * ~found)
@@ -106,7 +111,7 @@ def train(
         scores["useful"] = useful(material, labels, PARAMETERS, senses, seed, workers)
     progress("files")
     golden = dataset.read(TEXTS, [str(n) for n in range(len(TEXTS))], matcher, identifier.final)
-    made = Made(PARAMETERS, tables, gate, labels, symptoms, identifier, SYMPTOM_FLOOR, HIDDEN, RARER, UNFOUND)
+    made = Made(PARAMETERS, tables, gate, labels, symptoms, services, identifier, SYMPTOM_FLOOR, HIDDEN, RARER, UNFOUND)
     decisions = decisions_of(rows, group, fits.said, fits.chatter, fits.live)
     written = write(out, made, golden, rows, catalog, scores, seed, decisions)
     return {"digest": written.digest, "data": written.meta.data, "posts": len(rows), "seed": seed, **scores}
@@ -135,9 +140,10 @@ def _views(readings: Sequence[Reading], senses: Senses) -> Views:
     return Views(wide, features.folded(wide, PARAMETERS))
 
 
-def _fewer(views: Views, at: Numbers) -> Views:
-    """For the symptoms: folded columns are enough for the posts of chatter."""
-    return Views(views.folded[at], views.folded[at])
+def _fewer(views: Views, readings: Sequence[Reading], at: Numbers, named: Named) -> Views:
+    """For the symptoms: folded columns are enough for the posts of chatter, and what kinds of service are named."""
+    made = named.beside(views.folded[at], [readings[i] for i in at.tolist()])
+    return Views(made, made)
 
 
 def _grouped(data: Path) -> tuple[list[Labelled], list[int], Numbers]:

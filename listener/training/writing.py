@@ -17,6 +17,7 @@ from listener.classify import features, modelfile
 from listener.classify.classifier import Classifier, golden_of, reading_of
 from listener.classify.gate import Gate
 from listener.classify.modelfile import ARRAYS, FORMAT, META, MODEL, SENSES, UNSEEN
+from listener.classify.named import Services
 from listener.classify.ngrams import Parameters
 from listener.classify.senses import Senses, Tables
 from listener.datafile import digest_of, packed
@@ -37,6 +38,7 @@ class Made:
     gate: Gate
     labels: Head
     symptoms: Head
+    services: Services
     identifier: languages.Fitted
     symptom_floor: float
     hidden: int
@@ -61,6 +63,7 @@ def write(
         labels=LABELS,
         symptoms=SYMPTOMS,
         told=features.TOLD,
+        services=dict(made.services),
         hidden=made.hidden,
         gate_floor=made.gate.floor,
         rarer=made.rarer,
