@@ -131,7 +131,7 @@ class Connections:
         """
         for wait in DOUBT:
             with suppress(psycopg.OperationalError):
-                with servers.connect(self.server, read_only=True) as db:
+                with servers.connect(self.server, read_only=False) as db:  # a standby may not know yet
                     ask(db, "SELECT pg_advisory_lock(%s)", (self.server.lock("write"),))  # once it has ended
                     ((number,),) = ask(db, "SELECT max(number) FROM commits WHERE writer = %s", (self._name,))
                 return bool(number == self._begun_so_far)

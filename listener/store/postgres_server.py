@@ -24,7 +24,7 @@ from listener.errors import ConfigError, StoreAway, StoreError
 Connection = psycopg.Connection[tuple[Any, ...]]
 
 SCHEMA = "listener"  # when the URL names none
-OLDEST_SERVER = 130_000  # PostgreSQL 13: older ones are no longer mended by their makers
+OLDEST_SERVER = 130_000  # PostgreSQL 13; nothing older is meant to work
 CONNECT = 10  # seconds until a server that does not answer counts as away
 STUCK = 60  # seconds after which the server gives up a transaction whose client is silent, or a wait for a lock
 WAIT_FOR_HOLDER = 5  # seconds in which the server may notice that the daemon before us has died
