@@ -102,7 +102,7 @@ async def test_whoever_gives_up_waiting_ends_the_process() -> None:
         task.cancel()
     assert all(isinstance(end, asyncio.CancelledError) for end in await asyncio.gather(*tasks, return_exceptions=True))
     await call(greedy.echo, "next", into=tuple[str, int]).aside()
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - begun < 30
 
 
 @pytest.mark.parametrize("ending", ["", "; os.kill(os.getpid(), 9)"])
