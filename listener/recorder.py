@@ -9,9 +9,10 @@ from __future__ import annotations
 import json
 import zlib
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import Protocol
 
 import numpy as np
 
@@ -25,7 +26,7 @@ from listener.signals import bins
 from listener.signals.baseline import Baselines
 from listener.signals.expected import expected_hours
 from listener.signals.exposure import Shares, exposure
-from listener.signals.lookback import Lookbacks
+from listener.signals.lookback import Lookbacks, earliest
 from listener.signals.panel import panel
 from listener.store import Store, Writer
 from listener.store.noticed import HEARING_NOW, NOTICED
@@ -52,6 +53,18 @@ SETTLES = timedelta(minutes=10)  # after this a minute's hearing is final
 EXPLAIN_EVERY = timedelta(minutes=5)  # how often the cause of an ongoing incident is worked out again
 WATCHED = "watched"  # the mark that holds the last minute watched
 HEARD_FROM = "heard_from"  # the mark that holds the first minute of an archive
+
+
+class Turn(Protocol):
+    """One batch's turn to be stored, where others store theirs. Both may refuse by raising; nothing of it is stored then."""
+
+    def begin(self) -> Mapping[str, datetime] | None:
+        """Of which services others stored, changed or erased mentions since our last turn, and from when; None: not known."""
+        ...
+
+    def end(self, tx: Writer, points: Sequence[Point], touched: Mapping[str, datetime]) -> None:
+        """The last word: these points are new, and from then on the batch touched mentions of these services."""
+        ...
 
 
 class Recorder:
@@ -117,16 +130,16 @@ class Recorder:
         answers = [anew.get(post.id, answer) for post, answer in zip(was.posts, was.answers, strict=True)]
         return replace(was, answers=answers, habits=habits)
 
-    def keep(self, understood: Understood, settle: Callable[[Writer, Sequence[Point]], None] | None = None) -> Taken:
-        """Measure and store what was understood in one transaction, in which `settle` has the last word: it may refuse."""
-        if settle is not None:  # others store between our batches
-            self._lookbacks.clear()
+    def keep(self, understood: Understood, turn: Turn | None = None) -> Taken:
+        """Measure and store what was understood in one transaction. Where others store too it needs a `turn`."""
         is_stored = False
         try:
             with self.store.transaction() as tx:
-                taken, points = self._keep(tx, understood)
-                if settle is not None:
-                    settle(tx, points)
+                if turn is not None:
+                    self._others_touched(turn.begin())
+                taken, points, touched = self._keep(tx, understood)
+                if turn is not None:
+                    turn.end(tx, points, touched)
                 # not of one that is refused
                 tx.add_tallies(self._drifting.tallies(understood, taken.mentions, self.pipeline))
             is_stored = True
@@ -136,7 +149,13 @@ class Recorder:
         self._remember(points)
         return taken
 
-    def _keep(self, tx: Writer, understood: Understood) -> tuple[Taken, list[Point]]:
+    def _others_touched(self, since: Mapping[str, datetime] | None) -> None:
+        if since is None:
+            self._lookbacks.clear()
+        else:
+            self._lookbacks.touched(since)
+
+    def _keep(self, tx: Writer, understood: Understood) -> tuple[Taken, list[Point], dict[str, datetime]]:
         batch, posts, answers = understood.batch, understood.posts, understood.answers
         deletes = [item for item in batch.items if isinstance(item, Delete)]
         dropped, by_source = counted(understood)
@@ -144,7 +163,8 @@ class Recorder:
         before = tx.mentions_of([mention.post.id for mention in wanted])  # an edit may leave a bin or a service
         mentions = tx.add_mentions(wanted)
         erased = [mention for delete in deletes for mention in tx.erase(delete)]
-        self._lookbacks.touched([*before, *mentions, *erased])
+        touched = earliest([*before, *mentions, *erased])
+        self._lookbacks.touched(touched)
         points = self._lookbacks.measured([*before, *mentions] if mentions else [], tx.mentions_between)
         tx.put_points(points)
         tx.add_hearing(batch.hearing)
@@ -155,7 +175,7 @@ class Recorder:
             tx.set_cursor(source, cursor)
         if posts and self.store.mark(HEARD_FROM) is None:
             tx.set_mark(HEARD_FROM, bins.floor(posts[0].received_at).isoformat())
-        return Taken(mentions, dropped, len(erased)), points
+        return Taken(mentions, dropped, len(erased)), points, touched
 
     def tick(self, now: datetime) -> list[Transition]:
         """Watch the minute that ends at `now` (a bin start): panels in, transitions stored before they are given back."""

@@ -38,6 +38,7 @@ def forget(
     An author is named as the source names them: did:plc:... on Bluesky, ana@mastodon.example, name@host of a feed.
     The daemon must not run on a SQLite store meanwhile. Such as: listener forget ana@mastodon.example
     """
+    from listener.roles.turns import Beside
     from listener.store import open_store
 
     read, _ = wiring.read(config)
@@ -45,7 +46,8 @@ def forget(
     now = datetime.now(UTC)
     keys = (wiring.author_key(read), *wiring.earlier_keys(read, now))
     unknown = []
-    with closing(open_store(url, exclusive=url.startswith("sqlite:"))) as opened:
+    is_alone = url.startswith("sqlite:")
+    with closing(open_store(url, exclusive=is_alone)) as opened:
         wanted = {one for one in what if one.startswith(("http://", "https://"))}
         by_url = {m.post.url: m.post.id for m in opened.mentions(limit=10**9) if m.post.url in wanted} if wanted else {}
         with opened.transaction() as tx:
@@ -60,6 +62,8 @@ def forget(
                 print(f"{erased} posts erased")
                 if not erased and not posts:
                     unknown.append(one)
+            if not is_alone:
+                Beside(opened).end(tx, [], {})  # workers may go on meanwhile
     if unknown:
         raise ListenerError(f"nothing is held of {', '.join(map(repr, unknown))}, by that name or id")
 

@@ -6,16 +6,14 @@ them again. No cursor moves, and what was heard and dropped is not counted a sec
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import msgspec
 
 from listener.bus import DeadLetter
 from listener.errors import ListenerError
 from listener.recorder import Batch, Recorder, Taken
-from listener.roles.lane import lane_of, opened, put_lane
-from listener.store import Writer
-from listener.types import Delete, Point, Post
+from listener.roles.lane import opened
+from listener.roles.turns import Beside
+from listener.types import Delete, Post
 
 
 class BreaksError(Exception):
@@ -41,10 +39,4 @@ def take_up(letter: DeadLetter, recorder: Recorder) -> Taken:
         raise
     except Exception as error:  # whatever brought it there may still be in our code
         raise BreaksError(f"{type(error).__name__}: {error}") from error
-
-    def settle(tx: Writer, points: Sequence[Point]) -> None:
-        lane = lane_of(recorder.store)
-        changed = min((at for at in (lane.changed, *(point.at for point in points)) if at), default=None)
-        put_lane(tx, msgspec.structs.replace(lane, changed=changed, beside=lane.beside + 1))
-
-    return recorder.keep(understood, settle)
+    return recorder.keep(understood, Beside(recorder.store))

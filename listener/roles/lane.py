@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -11,7 +11,7 @@ import msgspec
 
 from listener.recorder import Batch
 from listener.store import Store, Writer
-from listener.types import Delete, DropReason, Hearing, Post, SourceHealth
+from listener.types import Delete, DropReason, Hearing, Point, Post, SourceHealth
 
 LANE = "lane"  # the mark that holds it (JSON)
 
@@ -29,6 +29,11 @@ class Lane(msgspec.Struct, frozen=True, omit_defaults=True):
 
     def waits_for_watch(self) -> bool:
         return self.paced and self.until is not None and (self.watched is None or self.watched < self.until)
+
+    def changed_by(self, points: Sequence[Point]) -> Lane:
+        """With new points, which the watch is to read again."""
+        changed = min((at for at in (self.changed, *(point.at for point in points)) if at), default=None)
+        return msgspec.structs.replace(self, changed=changed)
 
 
 class Parcel(msgspec.Struct, frozen=True, omit_defaults=True):

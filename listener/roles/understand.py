@@ -19,9 +19,10 @@ from listener.bus._bell import Bell
 from listener.errors import StoreAway
 from listener.habits import Habits
 from listener.recorder import Batch, Recorder, Taken, Understood
-from listener.roles.lane import Lane, Parcel, lane_of, opened, packed_post, place_of, put_lane
-from listener.store import Store, Writer
-from listener.types import Dropped, DropReason, Mention, Point, Post
+from listener.roles.lane import Lane, Parcel, lane_of, opened, packed_post, place_of
+from listener.roles.turns import OutOfTurnError, Turns
+from listener.store import Store
+from listener.types import Dropped, DropReason, Mention, Post
 
 MOST_TRIES = 12  # deliveries after which a batch is taken to be what kills its workers
 FETCH = 2.0  # seconds to wait for a batch before asking again
@@ -29,10 +30,6 @@ LOOK = 0.25  # seconds after which the store is asked again when no bell was hea
 AWAY = 1.0  # seconds to wait for a store that is away
 
 log = telemetry.log("understand")
-
-
-class OutOfTurnError(Exception):
-    """Somebody else stored the batch, or an ingest began anew: nothing of ours may be stored."""
 
 
 @dataclass(eq=False)
@@ -68,6 +65,7 @@ class Understand:
         self._held: dict[int, _Held] = {}
         self._stirred = Bell()
         self._lane = Lane()
+        self._turns = Turns(store)
         self._last_error = ""
 
     async def run(self) -> None:
@@ -196,16 +194,9 @@ class Understand:
 
     def _keep_now(self, held: _Held, understood: Understood) -> None:
         with self.metrics.commit.time():
-            taken: Taken = self.recorder.keep(self.recorder.brought_up(understood), partial(self._settle, held))
+            turn = self._turns.turn(held.epoch, held.number, held.parcel.until)
+            taken: Taken = self.recorder.keep(self.recorder.brought_up(understood), turn)
         self.metrics.took(taken.mentions, taken.dropped)
-
-    def _settle(self, held: _Held, tx: Writer, points: Sequence[Point]) -> None:
-        lane = lane_of(self.store)
-        if (lane.epoch, lane.done) != (held.epoch, held.number - 1) or lane.waits_for_watch():
-            raise OutOfTurnError
-        until = max((at for at in (lane.until, held.parcel.until) if at), default=None)
-        changed = min((at for at in (lane.changed, *(p.at for p in points)) if at), default=None)
-        put_lane(tx, msgspec.structs.replace(lane, done=held.number, until=until, changed=changed))
 
     # --- beside -------------------------------------------------------------------------------------------------
 

@@ -37,8 +37,17 @@ class Measure(Protocol):
     def tally(self) -> Tally: ...
 
 
+def earliest(mentions: Iterable[Mention]) -> dict[str, datetime]:
+    """Of each service the time of its first mention among these."""
+    first: dict[str, datetime] = {}
+    for mention in mentions:
+        for service in mention.services:
+            first[service] = min(mention.at, first.get(service, mention.at))
+    return first
+
+
 class Lookbacks:
-    """Measures what changed in one store, which nobody else writes to. Used from one thread."""
+    """Measures what changed in one store; who else writes to it is to be told with `touched`. Used from one thread."""
 
     def __init__(self, pipeline: Measure) -> None:
         self._pipeline = pipeline
@@ -49,17 +58,11 @@ class Lookbacks:
         """Something may have been written that we did not hear of."""
         self._busy.clear()
 
-    def touched(self, mentions: Iterable[Mention]) -> None:
-        """These came, changed or went: what rests on them is forgotten."""
-        if not self._busy:
-            return
-        first: dict[str, datetime] = {}
-        for mention in mentions:
-            for service in self._busy.keys() & set(mention.services):
-                first[service] = min(mention.at, first.get(service, mention.at))
-        for service, at in first.items():
-            for bin_at in [known for known in self._busy[service] if known > at]:
-                del self._busy[service][bin_at]
+    def touched(self, since: Mapping[str, datetime]) -> None:
+        """Mentions of these services came, changed or went, none before the given instant: what rests on them is forgotten."""
+        for service in self._busy.keys() & since.keys():
+            for block in [known for known in self._busy[service] if known > since[service]]:
+                del self._busy[service][block]
 
     def measured(self, changed: Sequence[Mention], read: Read) -> list[Point]:
         """The points that these can change. `read` gives the stored mentions of services between two instants."""

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack, closing
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -27,11 +27,11 @@ from listener.promotion import promote
 from listener.recorder import Batch, Recorder
 from listener.roles.crew import Crew
 from listener.roles.lane import Lane, lane_of, put_lane
-from listener.roles.understand import OutOfTurnError
-from listener.store import Store, Writer, open_store
+from listener.roles.turns import OutOfTurnError, Turns
+from listener.store import Store, open_store
 from listener.takeover import MODEL, Takeover
 from listener.telemetry import Metrics
-from listener.types import Point, Tally
+from listener.types import Tally
 from tests.builders import post
 from tests.conftest import ROOT
 from tests.servers import nats, postgres
@@ -242,13 +242,10 @@ def test_who_listens_no_more_says_nothing_of_the_sources() -> None:
 
 
 def test_a_batch_that_somebody_else_stored_is_not_counted_for_drift(pipeline: Pipeline) -> None:
-    def refused(tx: Writer, points: Sequence[Point]) -> None:
-        raise OutOfTurnError
-
     with closing(open_store("sqlite:///:memory:")) as store:
         recorder = Recorder(pipeline, store)
         understood = recorder.understood(Batch([post(id=f"t:{n}") for n in range(9)]))
-        with pytest.raises(OutOfTurnError):
-            recorder.keep(understood, refused)
+        with pytest.raises(OutOfTurnError):  # there is no such epoch
+            recorder.keep(understood, Turns(store).turn(1, 1, None))
         recorder.keep(understood)
         assert sum(tally.count for tally in store.tallies("") if tally.measure == "score") == 9
