@@ -23,6 +23,8 @@ from listener.pipeline import Pipeline
 from listener.recorder import Recorder
 from listener.replay import Archive, replay
 from listener.store import open_store
+from listener.types import Dropped
+from tests.builders import post
 from tests.conftest import ROOT
 from tests.servers import nats, postgres
 from tests.servers.roles import Theatre
@@ -33,10 +35,12 @@ MINUTES = 5
 END = NOON + timedelta(minutes=MINUTES + 1)
 
 
-def archive(path: Path, posts: int, candidates: float) -> None:
+def archive(path: Path, posts: int, candidates: float, pipeline: Pipeline) -> None:
     """Evenly over a few minutes, each post by another author, no text twice."""
     rng = Random(1)
-    calm, trouble = [(TEXTS / f"{n}.txt").read_text("utf-8").splitlines() for n in ("evening", "outage")]
+    evening, trouble = [(TEXTS / f"{n}.txt").read_text("utf-8").splitlines() for n in ("evening", "outage")]
+    answers = pipeline.understand([post(id=str(n), text=text) for n, text in enumerate(evening)], {})
+    calm = [text for text, answer in zip(evening, answers, strict=True) if isinstance(answer, Dropped)]
     with path.open("w", encoding="utf-8") as file:
         for n in range(posts):
             text = rng.choice(trouble if rng.random() < candidates else calm)
@@ -89,7 +93,7 @@ def test_posts_a_second(
     posts: int, candidates: float, pipeline: Pipeline, tmp_path: Path, environ: dict[str, str]
 ) -> None:
     path = tmp_path / "archive.jsonl"
-    archive(path, posts, candidates)
+    archive(path, posts, candidates, pipeline)
     print(f"\n{posts} posts, {candidates:.0%} candidates, load {os.getloadavg()[0]:.1f}")
     with postgres.empty_store() as url:
         base, base_cpu = alone(path, pipeline, f"sqlite:///{tmp_path / 'alone.db'}")
