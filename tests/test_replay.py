@@ -106,9 +106,9 @@ def test_a_malformed_line_is_reported_with_its_number_and_skipped(
 
 def test_the_whole_synthetic_day_has_its_incidents_and_no_football(pipeline: Pipeline) -> None:
     store = open_store("sqlite:///:memory:")
-    began = time.monotonic()
+    began = time.process_time()  # the machine may do other things meanwhile
     list(replay(Archive([DAY], print), Recorder(pipeline, store, shown=False), store))
-    took = timedelta(seconds=time.monotonic() - began)
+    took = timedelta(seconds=time.process_time() - began)
     found = {incident.service: incident for incident in store.incidents()}
     store.close()
     assert {"instagram", "x"} <= found.keys()

@@ -98,8 +98,9 @@ def read(data: Data, minutes: Sequence[int]) -> Windows:
     lengths = tuple(dict.fromkeys(min(data.steps(timedelta(minutes=m)), count) for m in sorted(minutes)))
     longest = max(lengths)
     cuts = np.array([max(count - n - data.steps(LEVEL_GAP), 0) for n in lengths])
-    known, unknown = _known(data, cuts)
-    level, doubt = _level(data, lengths, cuts, known)
+    capped = _capped(data)
+    known, unknown = _known(data, capped, cuts)
+    level, doubt = _level(data, capped, lengths, cuts, known)
     echo = _echo(data)
     believed, kept = _silences(data, known[-1], unknown[-1], longest)
     seen, mean, clear = data.seen[:, count - longest :], data.mean[:, count - longest :], believed < DOUBTED
@@ -127,16 +128,18 @@ def _ending(values: Floats, lengths: Sequence[int]) -> Floats:
     return np.stack([values[:, values.shape[1] - n :].sum(axis=1) for n in lengths])
 
 
-def _known(data: Data, cuts: NDArray[np.int64]) -> tuple[Floats, Floats]:
+def _known(data: Data, capped: Floats, cuts: NDArray[np.int64]) -> tuple[Floats, Floats]:
     """What the panel before each cut says about the baseline's own doubt: a gamma posterior's mean and relative variance."""
     worth = 1 / (1 + data.mean * (1 / data.size + 2 * data.memory * data.noise)[:, None])
-    seen = _before(worth * _capped(data), cuts)
+    seen = _before(worth * capped, cuts)
     expected = _before(worth * data.mean, cuts)
     known = (1 / data.doubt + seen) / (1 / data.doubt + expected)
     return known, 1 / (1 / data.doubt + expected * known)
 
 
-def _level(data: Data, lengths: tuple[int, ...], cuts: NDArray[np.int64], known: Floats) -> tuple[Floats, Floats]:
+def _level(
+    data: Data, capped: Floats, lengths: tuple[int, ...], cuts: NDArray[np.int64], known: Floats
+) -> tuple[Floats, Floats]:
     """How far the series should lie above its baseline in each window, and the relative variance of the slow noise in it.
 
     A steady-state Kalman filter on the slow noise up to each cut; from there on it forgets towards 1.
@@ -148,7 +151,7 @@ def _level(data: Data, lengths: tuple[int, ...], cuts: NDArray[np.int64], known:
     fades = np.sqrt(forgets**2 + 2 * data.noise * forgets / scatter)
     sure = scatter * (fades - forgets)  # the filter's variance when everything is heard
     weights = np.exp(fades[:, None] * (np.arange(count) - count + 1))
-    seen, heard, full = (_before(weights * values, cuts) for values in (_capped(data), data.mean, data.full))
+    seen, heard, full = (_before(weights * values, cuts) for values in (capped, data.mean, data.full))
     strength = full * forgets / (fades - forgets)
     short = (strength * known + seen) / np.maximum(strength + heard, 1e-300) / known
     left = data.noise - (data.noise - sure) * heard / np.maximum(full, 1e-300)
@@ -191,16 +194,22 @@ def _silences(data: Data, known: Floats, unknown: Floats, longest: int) -> tuple
     times_deaf = np.cumsum(lost >= DEAF, axis=1)
     settled = times_deaf == _shifted(times_deaf, after + 1)
     unheard = deaf - np.maximum.accumulate(np.where(settled, deaf, 0.0), axis=1)
-    likely, lacking = _lulls(data, level, unknown[:, None], SILENCE_SHARE)
-    jumped = _jumps(data, level, _lulls(data, level, unknown[:, None], LULL_SHARE)[1])
+    (likely, lacking), (_, lulled) = _lulls(data, level, unknown[:, None], longest + after, SILENCE_SHARE, LULL_SHARE)
+    jumped = _jumps(data, level, lulled)
 
     last = slice(span - longest, None)
     believed, owed = np.where(settled, 0.0, 1.0)[:, last], unheard[:, last]
     for n in range(1, after + 1):
-        jump = _shifted(jumped, n - 1)[:, last]
-        believed = np.maximum(believed, np.maximum(_shifted(likely, n)[:, last], jump > 0))
-        owed = np.maximum(owed, np.maximum(unheard[:, last] + _shifted(lacking, n)[:, last], jump))
+        ago, jump = slice(after - n, after - n + longest), jumped[:, after - n + 1 : after - n + 1 + longest]
+        believed = np.maximum(believed, np.maximum(likely[:, ago], jump > 0))
+        owed = np.maximum(owed, np.maximum(unheard[:, last] + lacking[:, ago], jump))
     return believed, np.where(believed >= DOUBTED, owed, 0.0)
+
+
+def _last(values: NDArray[Any], bins: int) -> NDArray[Any]:
+    """The last columns, with nothing before the first."""
+    short = max(bins - values.shape[1], 0)
+    return np.pad(values, ((0, 0), (short, 0))) if short else values[:, values.shape[1] - bins :]
 
 
 def _shifted(values: NDArray[Any], bins: int) -> NDArray[Any]:
@@ -211,28 +220,37 @@ def _shifted(values: NDArray[Any], bins: int) -> NDArray[Any]:
 
 
 def _jumps(data: Data, level: Floats, lacking: Floats) -> Floats:
-    """For each bin in which more came than people ever write at once: twice that, which may still come; else 0."""
-    sudden = data.seen > JUMP * (np.maximum(level * data.mean, _shifted(data.seen, 1)) + 1)
+    """For each of the last bins in which more came than people ever write at once: twice that, which may still come; else 0."""
+    bins = lacking.shape[1]
+    seen, before, mean = _last(data.seen, bins), _last(data.seen, bins + 1)[:, :-1], _last(data.mean, bins)
+    sudden = seen > JUMP * (np.maximum(level * mean, before) + 1)
     lacked = _shifted(lacking, 1)
-    return np.where(sudden & (lacked >= JUMP_OWED * data.seen), 2 * data.seen, 0.0)
+    return np.where(sudden & (lacked >= JUMP_OWED * seen), 2 * seen, 0.0)
 
 
-def _lulls(data: Data, level: Floats, unknown: Floats, share: float) -> tuple[Floats, Floats]:
-    """How believable it is, at the end of each bin, that a source is silent without our being told; and what is missing.
+def _lulls(data: Data, level: Floats, unknown: Floats, bins: int, *shares: float) -> list[tuple[Floats, Floats]]:
+    """How believable it is, at the end of each of the last bins, that a source is silent unknown to us; and what is missing.
 
-    Slow noise and a baseline that expects too much explain a lull as well.
+    For each of the shares of its posts that it may still let through. Slow noise and a baseline that expects too much explain
+    a lull as well.
     """
     count, mean = data.seen.shape[1], level * data.mean
     most = mean[:, -data.steps(SILENCE_MOST) :].sum(axis=1, keepdims=True) * unknown
     worth = 1 / (1 + most + mean * (1 / data.size + SILENCE_NOISE * data.memory * data.noise)[:, None])
-    walk = np.cumsum(worth * (mean * (1 - share) + data.seen * math.log(share)), axis=1)
-    lowest = np.minimum.accumulate(np.minimum(walk, 0.0), axis=1)
-    missing = np.zeros((len(walk), count + 1))
+    missing = np.zeros((len(mean), count + 1))
     np.cumsum(mean - data.seen, axis=1, out=missing[:, 1:])
-    began = np.maximum.accumulate(np.where(walk <= lowest, np.arange(1, count + 1), 0), axis=1)
-    began = np.maximum(began, np.arange(1, count + 1) - data.steps(SILENCE_MOST))
-    lacking = missing[:, 1:] - np.take_along_axis(missing, began, axis=1)
-    return 1 / (1 + np.exp(np.minimum(SILENCE_PRIOR - (walk - lowest), 50.0))), np.maximum(lacking, 0.0)
+    at = np.arange(1, count + 1)
+    late = slice(max(count - bins, 0), None)
+    made = []
+    for share in shares:
+        walk = np.cumsum(worth * (mean * (1 - share) + data.seen * math.log(share)), axis=1)
+        lowest = np.minimum.accumulate(np.minimum(walk, 0.0), axis=1)
+        began = np.maximum.accumulate(np.where(walk <= lowest, at, 0), axis=1)[:, late]
+        began = np.maximum(began, at[late] - data.steps(SILENCE_MOST))
+        lacking = missing[:, 1:][:, late] - np.take_along_axis(missing, began, axis=1)
+        likely = 1 / (1 + np.exp(np.minimum(SILENCE_PRIOR - (walk - lowest)[:, late], 50.0)))
+        made.append((_last(likely, bins), _last(np.maximum(lacking, 0.0), bins)))
+    return made
 
 
 def _echo(data: Data) -> Floats:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,20 +46,28 @@ class Profile:
         """The expectation for a run of bins, at full exposure; between the middles of two hours it runs straight."""
         parts = max(1, bin // HOUR)
         step = (bin / HOUR) / parts
-        first = (start_at - _MONDAY) / HOUR
-        at = first + step * (np.arange(bins * parts) + 0.5) - 0.5
-        low = np.floor(at).astype(np.int64)
-        share = at - low
+        low, high, below, above = _between_hours(start_at, bins * parts, step)
         factors = np.exp(np.asarray(self.shape))
-        rates = self.rate * (factors[low % WEEK] * (1 - share) + factors[(low + 1) % WEEK] * share)
+        means = self.rate * (factors[low] * below + factors[high] * above) * step
         return Baseline(
-            mean=(rates * step).reshape(bins, parts).sum(axis=1),
+            mean=means if parts == 1 else means.reshape(bins, parts).sum(axis=1),
             dispersion=self.dispersion * (bin / DISPERSION_BIN),
             noise=self.noise,
             weeks=self.weeks,
             doubt=self.doubt,
             memory=timedelta(hours=self.memory),
         )
+
+
+@lru_cache(8)  # the regions of a panel ask for the same bins
+def _between_hours(
+    start_at: datetime, bins: int, step: float
+) -> tuple[NDArray[np.int64], NDArray[np.int64], Floats, Floats]:
+    """For bins of `step` hours: the hours of the week between whose middles each has its own, and what either counts there."""
+    at = (start_at - _MONDAY) / HOUR + step * (np.arange(bins) + 0.5) - 0.5
+    low = np.floor(at).astype(np.int64)
+    above = at - low
+    return low % WEEK, (low + 1) % WEEK, 1 - above, above
 
 
 FLAT = Profile(
