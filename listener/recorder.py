@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -28,6 +27,7 @@ from listener.signals.expected import expected_hours
 from listener.signals.exposure import Shares, exposure
 from listener.signals.lookback import Lookbacks, earliest
 from listener.signals.panel import panel
+from listener.signals.recent import Recent
 from listener.store import Store, Writer
 from listener.store.noticed import HEARING_NOW, NOTICED
 from listener.text.language import Identifier
@@ -47,7 +47,6 @@ from listener.types import (
 __all__ = ["Batch", "Recorder", "Taken", "Understood"]
 
 WINDOW = timedelta(hours=36)  # what detectors look back on: a gap, and the echo of a day before
-STIRRED = timedelta(minutes=15)  # how long one complaint keeps a service watched; without a new one no score grows
 HOUR = timedelta(hours=1)
 SETTLES = timedelta(minutes=10)  # after this a minute's hearing is final
 EXPLAIN_EVERY = timedelta(minutes=5)  # how often the cause of an ongoing incident is worked out again
@@ -77,8 +76,7 @@ class Recorder:
         self.shares: Shares = shares or {}
         self.regions = sorted(pipeline.config.signal.regions or pipeline.catalog.regions)
         self._services = frozenset(pipeline.config.signal.services)
-        self._recent: dict[str, dict[tuple[str, datetime], Point]] = defaultdict(dict)
-        self._recent_from: datetime | None = None
+        self._recent = Recent(WINDOW, lambda since: store.points(since=since))
         self._expected: set[str] = set()  # services whose usual hours were kept by this process
         self._heard: tuple[datetime, datetime, dict[str, Floats]] | None = None  # exposure of the last window
         self._baselines = Baselines(pipeline.catalog, self._hourly)
@@ -146,7 +144,7 @@ class Recorder:
         finally:
             if not is_stored:
                 self._lookbacks.clear()
-        self._remember(points)
+        self._recent.put(points)
         return taken
 
     def _others_touched(self, since: Mapping[str, datetime] | None) -> None:
@@ -179,11 +177,11 @@ class Recorder:
 
     def tick(self, now: datetime) -> list[Transition]:
         """Watch the minute that ends at `now` (a bin start): panels in, transitions stored before they are given back."""
-        self._recall(now)
+        self._recent.move(now)
         self._expect(now)
         ongoing = self.store.incidents(states=(IncidentState.PENDING, IncidentState.FIRING), limit=1000)
         recently = self.store.incidents(states=(IncidentState.RESOLVED,), since=now - timedelta(hours=1), limit=1000)
-        services = sorted({incident.service for incident in [*ongoing, *recently]} | self._stirring(now))
+        services = sorted({incident.service for incident in [*ongoing, *recently]} | self._recent.stirring(now))
         if not services:
             return []
         panels = self._panels(services, now)
@@ -200,20 +198,15 @@ class Recorder:
 
     def begin_anew(self) -> None:
         """Forget what is kept in memory of the store: others may have written to it."""
-        self._recent_from = self._heard = None
+        self._recent.forget()
+        self._heard = None
         self._lookbacks.clear()
         if self._noticing:
             self._noticing.begin_anew()
 
     def others_stored(self, since: datetime) -> None:
         """Points from then on were changed by somebody else: they are read again."""
-        if self._recent_from is None:
-            return
-        since = max(since, self._recent_from)
-        for points in self._recent.values():
-            for key in [key for key in points if key[1] >= since]:
-                del points[key]
-        self._remember(self.store.points(since=since))
+        self._recent.changed(since)
 
     def _expect(self, now: datetime) -> None:
         """Keep what was usual, for people who look later, how well each region is heard now, and how little would be noticed.
@@ -221,19 +214,19 @@ class Recorder:
         Each service has its own minute of the hour, so that no tick has to do them all; of new ones the loudest comes soon.
         """
         minute = (now - bins.floor(now, HOUR)) // bins.BIN
-        loudest = sorted((-len(points), service) for service, points in self._recent.items() if points)
+        loudest = self._recent.loudest()
         known = self._noticing.kept if self._noticing else self._expected
-        fresh = [] if minute % 5 else [service for _, service in loudest if service not in known][:1]
-        due = {*fresh, *(service for _, service in loudest if zlib.crc32(service.encode()) % 60 == minute)}
+        fresh = [] if minute % 5 else [service for service in loudest if service not in known][:1]
+        due = {*fresh, *(service for service in loudest if zlib.crc32(service.encode()) % 60 == minute)}
         rows = []
         for service, one in self._panels(sorted(due), now).items():
-            spoken = {region for region, _ in self._recent[service]}
+            spoken = self._recent.regions(service)
             since = now - (3 * HOUR if service in self._expected else WINDOW)
             self._expected.add(service)
             usual = self._baselines.of(one, now)
             rows += [e for region in sorted(spoken) for e in expected_hours(one.signals[region], usual[region], since)]
             if self._noticing:
-                lately = {region for region, at in self._recent[service] if at >= now - 2 * HOUR}
+                lately = self._recent.regions(service, now - 2 * HOUR)
                 self._noticing.work_out(one, usual, lately, now, self.pipeline)
         if not due and minute % 5:
             return
@@ -255,39 +248,11 @@ class Recorder:
             return mention
         return replace(mention, services=tuple(s for s in mention.services if s in self._services))
 
-    def _remember(self, points: Sequence[Point]) -> None:
-        for point in points:
-            if self._recent_from is not None and point.at >= self._recent_from:
-                self._recent[point.key.service][point.key.region, point.at] = point
-
-    def _recall(self, now: datetime) -> None:
-        """Keep the points of the window at hand: read from the store once, then kept up to date by `take`."""
-        start = now - WINDOW
-        if self._recent_from is None or self._recent_from > start:
-            self._recent.clear()
-            self._recent_from = start
-            self._remember(self.store.points(since=start))
-        elif now == bins.floor(now, timedelta(minutes=10)):
-            self._recent_from = start
-            for points in self._recent.values():
-                for key in [key for key in points if key[1] < start]:
-                    del points[key]
-
-    def _stirring(self, now: datetime) -> set[str]:
-        """Services anybody complained about lately; of the others no detector has anything to say."""
-        since = now - STIRRED
-        return {
-            service
-            for service, points in self._recent.items()
-            if any(point.observed > 0 for (_, at), point in points.items() if since <= at < now)
-        }
-
     def _panels(self, services: Sequence[str], now: datetime) -> dict[str, Panel]:
         start = now - WINDOW
         heard = self._exposure(start, now)
         return {
-            service: panel(service, list(self._recent[service].values()), heard, self.regions, start, now)
-            for service in services
+            service: panel(service, self._recent.of(service), heard, self.regions, start, now) for service in services
         }
 
     def _exposure(self, start_at: datetime, end_at: datetime) -> dict[str, Floats]:
