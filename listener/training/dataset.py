@@ -9,6 +9,7 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Protocol
 
@@ -28,6 +29,7 @@ SHAPE = 3  # posts of one language that may be the same but for names and number
 
 _ID = re.compile(r"[a-z0-9][a-z0-9-]*")
 _REGION = re.compile(r"[A-Z]{2}")
+_SCRIPTS = {"LATIN": "Latn", "CYRILLIC": "Cyrl", "GREEK": "Grek"}  # by how the names of their letters begin
 _SHORT = 24  # 4-grams; about five words
 _RARE = 30  # a 4-gram in more posts than this says nothing about copying
 
@@ -189,16 +191,15 @@ def _wrong_script(row: Labelled, catalog: Catalog) -> str:
     data = catalog.languages.get(row.language)
     if data is None:
         return ""
-    count = Counter(
-        {"LATIN": "Latn", "CYRILLIC": "Cyrl", "GREEK": "Grek"}.get(
-            unicodedata.name(char, "").partition(" ")[0], "other"
-        )
-        for char in row.row.text
-        if char.isalpha()
-    )
+    count = Counter(_script(char) for char in row.row.text if char.isalpha())
     if not count or (most := count.most_common(1)[0][0]) in (*data.scripts, "Latn"):
         return ""
     return f"written in {most}, but {row.language} is written in {', '.join(data.scripts)}"
+
+
+@lru_cache(maxsize=4096)
+def _script(letter: str) -> str:
+    return _SCRIPTS.get(unicodedata.name(letter, "").partition(" ")[0], "other")
 
 
 def _copies(rows: Sequence[Labelled], short: float = NEAR) -> set[tuple[int, int]]:
