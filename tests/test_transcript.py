@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
@@ -64,8 +65,12 @@ class Terminal:
         return int(found[1])
 
     def close(self) -> None:
-        """The shell and all it started."""
-        os.killpg(self.shell.pid, signal.SIGHUP)
+        """The shell and all it started, also a daemon in the background, to which a hang-up says to read its config again."""
+        for stat in Path("/proc").glob("[0-9]*/stat"):
+            with contextlib.suppress(OSError):
+                pid, _, rest = stat.read_text().partition(" ")
+                if int(rest.rpartition(")")[2].split()[3]) == self.shell.pid:
+                    os.kill(int(pid), signal.SIGKILL)
         os.close(self._ours)
         self.shell.wait(30)
 
