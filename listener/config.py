@@ -70,8 +70,14 @@ class Web:
 
 @dataclass(frozen=True)
 class Privacy:
-    retention: timedelta = option(timedelta(days=30), "texts and author hashes are erased after this time; counts stay")
+    retention: timedelta = option(
+        timedelta(days=30), "texts and author hashes are erased after this time, a day at least; counts stay"
+    )
     author_key: str = option("", "secret that keys the author hashes; empty = made once and kept beside the store")
+
+    def __post_init__(self) -> None:
+        if self.retention < timedelta(days=1):  # while minutes may still change, their authors must be known
+            raise ValueError(f"retention must be a day or more (got {self.retention})")
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ from listener.signals import bins
 from listener.signals.baseline import Baselines
 from listener.signals.expected import expected_hours
 from listener.signals.exposure import Shares, exposure
-from listener.signals.lookback import Lookbacks, earliest
+from listener.signals.lookback import Lookbacks, earliest, left
 from listener.signals.panel import panel
 from listener.signals.recent import Recent
 from listener.store import Store, Writer
@@ -48,6 +48,7 @@ __all__ = ["Batch", "Recorder", "Taken", "Understood"]
 
 WINDOW = timedelta(hours=36)  # what detectors look back on: a gap, and the echo of a day before
 HOUR = timedelta(hours=1)
+FORGETTING = timedelta(minutes=70)  # texts are erased once an hour; what is about to be may go at any moment
 SETTLES = timedelta(minutes=10)  # after this a minute's hearing is final
 EXPLAIN_EVERY = timedelta(minutes=5)  # how often the cause of an ongoing incident is worked out again
 WATCHED = "watched"  # the mark that holds the last minute watched
@@ -57,7 +58,7 @@ HEARD_FROM = "heard_from"  # the mark that holds the first minute of an archive
 class Turn(Protocol):
     """One batch's turn to be stored, where others store theirs. Both may refuse by raising; nothing of it is stored then."""
 
-    def begin(self) -> Mapping[str, datetime] | None:
+    def begin(self, tx: Writer) -> Mapping[str, datetime] | None:
         """Of which services others stored, changed or erased mentions since our last turn, and from when; None: not known."""
         ...
 
@@ -130,19 +131,20 @@ class Recorder:
 
     def keep(self, understood: Understood, turn: Turn | None = None) -> Taken:
         """Measure and store what was understood in one transaction. Where others store too it needs a `turn`."""
-        is_stored = False
+        is_whole = True  # what is kept in memory follows from what is stored
         try:
             with self.store.transaction() as tx:
                 if turn is not None:
-                    self._others_touched(turn.begin())
+                    self._others_touched(turn.begin(tx))
+                is_whole = False
                 taken, points, touched = self._keep(tx, understood)
                 if turn is not None:
                     turn.end(tx, points, touched)
                 # not of one that is refused
                 tx.add_tallies(self._drifting.tallies(understood, taken.mentions, self.pipeline))
-            is_stored = True
+            is_whole = True
         finally:
-            if not is_stored:
+            if not is_whole:
                 self._lookbacks.clear()
         self._recent.put(points)
         return taken
@@ -163,7 +165,7 @@ class Recorder:
         erased = [mention for delete in deletes for mention in tx.erase(delete)]
         touched = earliest([*before, *mentions, *erased])
         self._lookbacks.touched(touched)
-        points = self._lookbacks.measured([*before, *mentions] if mentions else [], tx.mentions_between)
+        points = self._measured(tx, before, mentions) if mentions else []
         tx.put_points(points)
         tx.add_hearing(batch.hearing)
         for (source, day_of), reasons in by_source.items():
@@ -171,9 +173,18 @@ class Recorder:
         tx.put_health(batch.health)
         for source, cursor in batch.cursors.items():
             tx.set_cursor(source, cursor)
-        if posts and self.store.mark(HEARD_FROM) is None:
+        if posts and tx.mark(HEARD_FROM) is None:
             tx.set_mark(HEARD_FROM, bins.floor(posts[0].received_at).isoformat())
         return Taken(mentions, dropped, len(erased)), points, touched
+
+    def _measured(self, tx: Writer, before: Sequence[Mention], mentions: Sequence[Mention]) -> list[Point]:
+        """The points that change, but of minutes whose authors may be forgotten: nobody could count them again."""
+        received_at = max(mention.post.received_at for mention in mentions)
+        config = self.pipeline.config  # a minute's points rest on the lookback before it
+        known_from = received_at - config.privacy.retention + config.signal.lookback + FORGETTING
+        was, now = ([m for m in some if m.at >= known_from] for some in (before, mentions))
+        points = self._lookbacks.measured([*was, *now], tx.mentions_between)
+        return [*points, *left(was, points)]
 
     def tick(self, now: datetime) -> list[Transition]:
         """Watch the minute that ends at `now` (a bin start): panels in, transitions stored before they are given back."""

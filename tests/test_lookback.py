@@ -17,7 +17,7 @@ from listener.roles.lane import Lane, put_lane
 from listener.roles.turns import Beside, OutOfTurnError, Turns
 from listener.signals import lookback
 from listener.signals.lookback import Lookbacks
-from listener.store import open_store
+from listener.store import Writer, open_store
 from listener.types import Delete, Mention, Point, PostKind
 from tests.builders import at, mention
 
@@ -65,7 +65,7 @@ class RefusedError(Exception):
 class Refusal:
     """The turn of a batch that is somebody else's after all."""
 
-    def begin(self) -> dict[str, datetime]:
+    def begin(self, _: Writer) -> dict[str, datetime]:
         return {}
 
     def end(self, *_: object) -> None:
@@ -113,14 +113,14 @@ def test_a_worker_knows_what_others_stored_since_its_last_turn(
     with closing(open_store("sqlite:///:memory:")) as store:
         with store.transaction() as tx:
             put_lane(tx, Lane(epoch=1))
-        recorder, mine = Recorder(pipeline, store), Turns(store)
-        other, theirs = Recorder(pipeline, store), Turns(store)
+        recorder, mine = Recorder(pipeline, store), Turns()
+        other, theirs = Recorder(pipeline, store), Turns()
         for n in range(30):
             recorder.keep(saying(by(f"a{n}", n)), mine.turn(1, n + 1, None))
         recorder.keep(saying(by("somebody", 30.5)), mine.turn(1, number, None))
         assert recorder._lookbacks._busy, "else there is nothing to be wrong about"
         if how == "beside":
-            other.keep(late, Beside(store))
+            other.keep(late, Beside())
         else:
             number += 1
             other.keep(late, theirs.turn(1, number, None))
@@ -144,7 +144,7 @@ def test_what_others_left_as_it_was_is_not_read_again(pipeline: Pipeline, monkey
     with closing(open_store("sqlite:///:memory:")) as store:
         with store.transaction() as tx:
             put_lane(tx, Lane(epoch=1))
-        crew = [(Recorder(pipeline, store), Turns(store)) for _ in range(2)]
+        crew = [(Recorder(pipeline, store), Turns()) for _ in range(2)]
         for n in range(60):
             recorder, worker = crew[n % 2]
             recorder.keep(saying(by(f"a{n}", n / 2)), worker.turn(1, n + 1, None))

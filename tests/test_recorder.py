@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from contextlib import closing, nullcontext
+from dataclasses import replace
 from datetime import timedelta
+from unittest.mock import Mock
 
 import pytest
 
+from listener.errors import StoreAway
 from listener.pipeline import Pipeline
 from listener.recorder import Batch, Recorder
 from listener.store import open_store
@@ -29,6 +32,45 @@ def test_texts_and_authors_are_erased_after_the_retention_and_counts_stay(pipeli
         assert kept["t:2"][0] == "instagram yine çöktü"
         assert store.points() == before
         assert recorder.forget(at(late)) == 0
+
+
+def test_a_post_dated_before_the_retention_leaves_what_was_counted_then(pipeline: Pipeline) -> None:
+    """Its minute can't be counted again: nobody knows any more who wrote in it."""
+    with closing(open_store("sqlite:///:memory:")) as store:
+        recorder = Recorder(pipeline, store)
+        texts = ("instagram çöktü, giremiyorum", "insta yine gitti, açılmıyor", "instagram açılmıyor mu sizde de")
+        recorder.take(Batch(items=[post(text, id=f"t:{n}", author=f"a{n}") for n, text in enumerate(texts)]))
+        before = store.points()
+        now = timedelta(days=31)
+        recorder.forget(at(0) + now)
+        late = replace(post("instagram çöktü gene", id="t:late", author="b"), received_at=at(0) + now)
+        assert len(recorder.take(Batch(items=[late])).mentions) == 1
+        assert store.points() == before
+
+
+def test_a_post_edited_to_be_about_something_else_is_counted_there_alone(pipeline: Pipeline) -> None:
+    with closing(open_store("sqlite:///:memory:")) as store:
+        recorder = Recorder(pipeline, store)
+        for name in ("instagram", "youtube"):
+            recorder.take(Batch(items=[post(f"{name} çöktü, giremiyorum", id="t:1")]))
+            assert {point.key.service for point in store.points()} == {name}
+        recorder.take(Batch(items=[post("instagram çöktü, giremiyorum", id="t:2")]))
+        recorder.take(Batch(items=[post("instagram çöktü, giremiyorum", id="t:1")]))
+        assert {point.key.service: point.posts for point in store.points(region="TR")} == {"instagram": 2}
+
+
+def test_a_store_that_was_away_at_the_first_minute_is_read_at_the_next_try(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with closing(open_store("sqlite:///:memory:")) as store:
+        crowd = [post(f"instagram çöktü giremiyorum {n}", id=f"t:{n}", author=f"a{n}") for n in range(30)]
+        Recorder(pipeline, store).take(Batch(items=crowd))
+        recorder = Recorder(pipeline, store)
+        with monkeypatch.context() as away:
+            away.setattr(store, "points", Mock(side_effect=StoreAway("away")))
+            with pytest.raises(StoreAway):
+                recorder.tick(at(1))
+        assert [transition.incident.service for transition in recorder.tick(at(1))] == ["instagram"]
 
 
 def test_what_was_usual_is_kept_hour_by_hour_beside_what_was_heard(pipeline: Pipeline) -> None:

@@ -63,7 +63,7 @@ def forget(
                 if not erased and not posts:
                     unknown.append(one)
             if not is_alone:
-                Beside(opened).end(tx, [], {})  # workers may go on meanwhile
+                Beside().end(tx, [], {})  # workers may go on meanwhile
     if unknown:
         raise ListenerError(f"nothing is held of {', '.join(map(repr, unknown))}, by that name or id")
 

@@ -39,4 +39,4 @@ def take_up(letter: DeadLetter, recorder: Recorder) -> Taken:
         raise
     except Exception as error:  # whatever brought it there may still be in our code
         raise BreaksError(f"{type(error).__name__}: {error}") from error
-    return recorder.keep(understood, Beside(recorder.store))
+    return recorder.keep(understood, Beside())

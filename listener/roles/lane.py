@@ -25,7 +25,7 @@ class Lane(msgspec.Struct, frozen=True, omit_defaults=True):
     paced: bool = False  # an archive: nothing more is stored before all minutes up to `until` were watched
     watched: datetime | None = None  # the last minute watched
     changed: datetime | None = None  # the earliest point that others changed since then
-    beside: int = 0  # how often something was stored out of turn: dead letters that were taken up again
+    beside: int = 0  # how often something was stored or erased out of turn
 
     def waits_for_watch(self) -> bool:
         return self.paced and self.until is not None and (self.watched is None or self.watched < self.until)
@@ -57,8 +57,8 @@ _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(Parcel)
 
 
-def lane_of(store: Store) -> Lane:
-    """As it was last committed; within a transaction that is as it is."""
+def lane_of(store: Store | Writer) -> Lane:
+    """As it was last committed; who is about to change it asks its own transaction, which no other can overlap."""
     mark = store.mark(LANE)
     return msgspec.json.decode(mark, type=Lane) if mark else Lane()
 

@@ -11,7 +11,7 @@ from datetime import datetime
 import msgspec
 
 from listener.roles.lane import Lane, lane_of, put_lane
-from listener.store import Store, Writer
+from listener.store import Writer
 from listener.types import Point
 
 TOUCHED = "touched"  # the mark that holds it (JSON)
@@ -53,19 +53,17 @@ class Touched(msgspec.Struct, frozen=True):
 class Turns:
     """Those of one worker."""
 
-    def __init__(self, store: Store) -> None:
-        self.store = store
-        self._known: tuple[int, int, int] | None = (
-            None  # epoch, beside and number of the last batch we know the touch of
-        )
+    def __init__(self) -> None:
+        # Epoch, beside and number of the last batch of which we know what it touched.
+        self._known: tuple[int, int, int] | None = None
 
     def turn(self, epoch: int, number: int, until: datetime | None) -> OneTurn:
         """That of a batch; once it is stored, every post received before `until` is."""
         return OneTurn(self, epoch, number, until)
 
-    def touched(self, lane: Lane) -> tuple[Touched, Mapping[str, datetime] | None]:
+    def touched(self, tx: Writer, lane: Lane) -> tuple[Touched, Mapping[str, datetime] | None]:
         """What the last batches touched, and what those after the last turn of ours did."""
-        mark = self.store.mark(TOUCHED)
+        mark = tx.mark(TOUCHED)
         touched = msgspec.json.decode(mark, type=Touched) if mark else Touched()
         if (touched.epoch, touched.beside, touched.last) != (lane.epoch, lane.beside, lane.done):
             touched = Touched(lane.epoch, lane.beside, lane.done + 1)
@@ -88,13 +86,13 @@ class OneTurn:
         self._lane = Lane()
         self._touched = Touched()
 
-    def begin(self) -> Mapping[str, datetime] | None:
+    def begin(self, tx: Writer) -> Mapping[str, datetime] | None:
         """See `recorder.Turn`."""
-        self._lane = lane = lane_of(self._turns.store)
+        self._lane = lane = lane_of(tx)
         epoch, number = self._place
         if (lane.epoch, lane.done) != (epoch, number - 1) or lane.waits_for_watch():
             raise OutOfTurnError
-        self._touched, since = self._turns.touched(lane)
+        self._touched, since = self._turns.touched(tx, lane)
         return since
 
     def end(self, tx: Writer, points: Sequence[Point], touched: Mapping[str, datetime]) -> None:
@@ -110,13 +108,10 @@ class OneTurn:
 class Beside:
     """The turn of what is stored or erased at any time, out of the batches' order: nobody's sums hold after it."""
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
-
-    def begin(self) -> None:
+    def begin(self, tx: Writer) -> None:
         """See `recorder.Turn`."""
 
     def end(self, tx: Writer, points: Sequence[Point], touched: Mapping[str, datetime]) -> None:
         """See `recorder.Turn`."""
-        lane = lane_of(self._store).changed_by(points)
+        lane = lane_of(tx).changed_by(points)
         put_lane(tx, msgspec.structs.replace(lane, beside=lane.beside + 1))

@@ -65,7 +65,7 @@ class Understand:
         self._held: dict[int, _Held] = {}
         self._stirred = Bell()
         self._lane = Lane()
-        self._turns = Turns(store)
+        self._turns = Turns()
         self._last_error = ""
 
     async def run(self) -> None:

@@ -122,7 +122,7 @@ class Watch:
                 minutes.keep_house(self.recorder, minute, self.metrics)
             minute += bins.BIN
         with self.store.transaction() as tx:
-            now = lane_of(self.store)
+            now = lane_of(tx)
             if now.paced != lane.paced:
                 return  # another kind of time has begun meanwhile
             is_known = (now.epoch, now.done, now.beside) == (lane.epoch, lane.done, lane.beside)

@@ -14,7 +14,7 @@ from typing import Protocol
 
 from listener.signals import bins
 from listener.signals.aggregate import Tally, affected
-from listener.types import Mention, Point
+from listener.types import Mention, Point, SeriesKey
 
 BLOCK = timedelta(minutes=2)  # adding up begins a lookback before the block in which the earliest touched bin is
 BUSY = 1_000  # mentions in a lookback from which on it is worth keeping
@@ -44,6 +44,18 @@ def earliest(mentions: Iterable[Mention]) -> dict[str, datetime]:
         for service in mention.services:
             first[service] = min(mention.at, first.get(service, mention.at))
     return first
+
+
+def left(before: Iterable[Mention], points: Iterable[Point]) -> list[Point]:
+    """Empty points for the series that mentions were in until they changed, where nobody else is in that minute."""
+    kept = {(point.key, point.at) for point in points}
+    series = {
+        (SeriesKey(service, region.region), bins.floor(mention.at))
+        for mention in before
+        for service in mention.services
+        for region in mention.regions
+    }
+    return [Point(key, at, 0.0, 0, 0) for key, at in sorted(series - kept)]
 
 
 class Lookbacks:

@@ -39,9 +39,10 @@ class Recent:
         """Now the window ends here."""
         start = now - self._window
         if self._since is None or self._since > start:
+            fresh = self._read(start)  # before anything is forgotten: it may fail, and be tried again
             self._points.clear()
             self._since = start
-            self.put(self._read(start))
+            self.put(fresh)
         elif now == floor(now, _CLEARED_EVERY):
             self._since = start
             for points in self._points.values():
@@ -53,10 +54,11 @@ class Recent:
         if self._since is None:
             return
         since = max(since, self._since)
+        fresh = self._read(since)
         for points in self._points.values():
             for key in [key for key in points if key[1] >= since]:
                 del points[key]
-        self.put(self._read(since))
+        self.put(fresh)
 
     def of(self, service: str) -> list[Point]:
         return list(self._points[service].values())

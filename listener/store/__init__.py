@@ -109,6 +109,10 @@ class Writer(Protocol):
         """Keep a small named value, such as the last tick watched."""
         ...
 
+    def mark(self, name: str) -> str | None:
+        """The value as this transaction sees it, None when there is none."""
+        ...
+
 
 class Store(Protocol):
     """A store that is open. Reads see what was committed when they began; every method may raise `StoreError`."""

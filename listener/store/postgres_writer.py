@@ -171,6 +171,10 @@ class PostgresWriter:
         values = (list(services), codec.micros(since), codec.micros(until))
         return [codec.mention_of(row) for row in ask(self._db, queries.MENTIONS_BETWEEN, values)]
 
+    def mark(self, name: str) -> str | None:
+        rows = ask(self._db, queries.MARK, (name,))
+        return str(rows[0][0]) if rows else None
+
     def mentions_of(self, post_ids: Sequence[str]) -> list[Mention]:
         keys = [key_of(id) for id in post_ids]
         return [codec.mention_of(row) for row in ask(self._db, queries.MENTIONS_BY_KEY, (keys,))]

@@ -93,6 +93,10 @@ class SqliteWriter:
         found = self._db.execute(queries.MENTIONS_BETWEEN, values)
         return [codec.mention_of(row) for row in found]
 
+    def mark(self, name: str) -> str | None:
+        row = self._db.execute(queries.MARK, (name,)).fetchone()
+        return str(row[0]) if row else None
+
     def mentions_of(self, post_ids: Sequence[str]) -> list[Mention]:
         found = self._db.execute(queries.MENTIONS_BY_ID, (codec.listed(post_ids),))
         return [codec.mention_of(row) for row in found]

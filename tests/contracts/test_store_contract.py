@@ -420,7 +420,9 @@ def test_cursors_marks_and_health_hold_their_last_value(store: Store) -> None:
         writer.put_health([never, replace(well, posts=1)])
     with store.transaction() as writer:
         writer.set_cursor("a-feed", "2")
+        assert (writer.mark("tick"), writer.mark("tock")) == ("one", None)
         writer.set_mark("tick", "two")
+        assert writer.mark("tick") == "two", "it sees its own writes"
         writer.put_health([well])
     assert (store.cursor("a-feed"), store.mark("tick"), store.health()) == ("2", "two", [well, never])
 
