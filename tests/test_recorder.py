@@ -64,7 +64,7 @@ def test_a_store_that_was_away_at_the_first_minute_is_read_at_the_next_try(
 ) -> None:
     with closing(open_store("sqlite:///:memory:")) as store:
         crowd = [post(f"instagram çöktü giremiyorum {n}", id=f"t:{n}", author=f"a{n}") for n in range(30)]
-        Recorder(pipeline, store).take(Batch(items=crowd))
+        Recorder(pipeline, store).take(Batch(items=[*crowd]))
         recorder = Recorder(pipeline, store)
         with monkeypatch.context() as away:
             away.setattr(store, "points", Mock(side_effect=StoreAway("away")))
