@@ -377,11 +377,11 @@ def test_two_labellers_are_compared_on_what_both_answered() -> None:
 
 
 def test_choosing_by_margin_beats_the_lot_even_on_few_posts() -> None:
-    sizes = (30, 60, 120)
-    rows = curves.curve(curves.material(every=30), seeds=(0, 1), sizes=sizes, workers=1)
-    assert len(rows) == 2 * 2 * len(sizes)
-    for seed in (0, 1):
-        first = {row["strategy"]: row["f1"] for row in rows if (row["labels"], row["seed"]) == (30, seed)}
+    sizes, seeds = (60, 120, 240), (0, 1, 2)
+    rows = curves.curve(curves.material(every=20), seeds=seeds, sizes=sizes, workers=1)
+    assert len(rows) == 2 * len(seeds) * len(sizes)
+    for seed in seeds:
+        first = {row["strategy"]: row["f1"] for row in rows if (row["labels"], row["seed"]) == (sizes[0], seed)}
         assert first["random"] == first["margin"], "both begin with the same labels"
     by_lot, by_margin = curves.summary(rows)
     assert by_margin["area"] > by_lot["area"]
