@@ -52,7 +52,7 @@ def test_voices_that_it_is_back_are_added_up_by_region() -> None:
 
 
 def test_a_mention_changes_its_own_minute_and_the_hour_that_looks_back_on_it() -> None:
-    assert affected([mention(minutes=3.5)], HOUR) == {("instagram", at(3) + n * MINUTE) for n in range(61)}
+    assert affected([mention(minutes=3.5)], HOUR) == {("instagram", at(3) + n * MINUTE) for n in range(121)}
 
 
 def test_only_the_services_asked_for_are_measured() -> None:

@@ -36,9 +36,13 @@ class _Cell:
 
 
 def affected(mentions: Iterable[Mention], lookback: timedelta) -> set[tuple[str, datetime]]:
-    """The (service, bin)s whose points a new, edited or erased mention can change: its own and those that look back on it."""
+    """The (service, bin)s whose points a new, edited or erased mention can change: its own and those that look back on it.
+
+    Twice as far as the lookback: what a mention is worth depends on those within the lookback before it, and what its author
+    is still worth later depends on that.
+    """
     touched = {(service, at) for mention in mentions for at in [grid.floor(mention.at)] for service in mention.services}
-    return {(service, at + step * BIN) for service, at in touched for step in range(lookback // BIN + 1)}
+    return {(service, at + step * BIN) for service, at in touched for step in range(2 * (lookback // BIN) + 1)}
 
 
 def aggregate(
@@ -52,7 +56,7 @@ def aggregate(
 ) -> list[Point]:
     """The points of the wanted (service, bin)s, in order of (service, region, bin).
 
-    `mentions` must hold everything of a service from `lookback` before its earliest wanted bin on; more does no harm. Of a
+    `mentions` must hold everything of a service from twice `lookback` before its earliest wanted bin on; more does no harm. Of a
     service whose tally of that time is in `before`, everything from that bin on. A wanted bin in which nobody said anything
     gives no point.
     """
@@ -92,6 +96,13 @@ class Tally:
         made._said_before = {**self._said_before, **self.said} if self._said_before else self.said
         made.voices = self.voices.copy()
         return made
+
+    def settle(self, since: datetime) -> None:
+        """Take over what was copied, and forget what was said before then. From now on only copies are added to."""
+        said = {**self._said_before, **self.said}
+        self.said = {author: told for author, told in said.items() if any(bin_at >= since for _, bin_at in told)}
+        self._said_before = {}
+        self.voices.settle(since)
 
     def add_up(self, mentions: Iterable[Mention]) -> dict[tuple[str, datetime], _Cell]:
         """What mentions of whole bins, none before those added earlier, come to by region and bin."""

@@ -1,9 +1,10 @@
 """Measures the minutes that a batch touches, and keeps what was said in the lookback before them where many write.
 
 A minute's points are made anew with every batch that touches it. They follow from the mentions of that minute and of the
-lookback before it; while something big fails, reading and adding up that whole time again every second would take longer
-than a second. So of busy services what was said before each block of minutes is kept. It follows from the stored mentions
-alone and goes when one of them changes, so the points are the same with it and without.
+lookback before it, whose worth follows from the lookback before each; while something big fails, reading and adding up that
+whole time again every second would take longer than a second. So of busy services what was said before each block of minutes
+is kept, and the next block goes on from there. It follows from the stored mentions alone and goes when one of them changes,
+so the points are the same with it and without.
 """
 
 from __future__ import annotations
@@ -16,11 +17,12 @@ from listener.signals import bins
 from listener.signals.aggregate import Tally, affected
 from listener.types import Mention, Point, SeriesKey
 
-BLOCK = timedelta(minutes=2)  # adding up begins a lookback before the block in which the earliest touched bin is
-BUSY = 1_000  # mentions in a lookback from which on it is worth keeping
+BLOCK = timedelta(minutes=2)  # adding up begins two lookbacks before the block in which the earliest touched bin is
+BUSY = 200  # mentions in a lookback from which on it is worth keeping
 KEPT = 2  # blocks of a service: posts of one still come in when those of the next have begun
 MOST = 150_000  # mentions whose tallies are kept, about 1.5 kB each; the newest block of a service always is
 
+Counts = dict[datetime, int]  # mentions by block
 Read = Callable[[Sequence[str], datetime, datetime], list[Mention]]
 
 
@@ -64,7 +66,7 @@ class Lookbacks:
     def __init__(self, pipeline: Measure) -> None:
         self._pipeline = pipeline
         self._lookback = pipeline.tally().lookback
-        self._busy: dict[str, dict[datetime, tuple[Tally, int]]] = {}  # with the number of mentions
+        self._busy: dict[str, dict[datetime, tuple[Tally, Counts]]] = {}
 
     def clear(self) -> None:
         """Something may have been written that we did not hear of."""
@@ -88,8 +90,8 @@ class Lookbacks:
             if service in self._busy and (tally := self._before(service, block, read)):
                 points += self._pipeline.measure(read([service], block, until), touched, {service: tally})
                 continue
-            mentions = read([service], block - self._lookback, until)
-            if sum(mention.at < block for mention in mentions) >= BUSY:
+            mentions = read([service], block - 2 * self._lookback, until)
+            if sum(block - self._lookback <= mention.at < block for mention in mentions) >= BUSY:
                 self._busy[service] = {}
             points += self._pipeline.measure(mentions, touched)
         return points
@@ -99,19 +101,24 @@ class Lookbacks:
         known = self._busy[service]
         if block in known:
             return known[block][0]
-        tally, count, at = self._pipeline.tally(), 0, block - self._lookback
+        since = block - self._lookback
+        tally, counts, at = self._pipeline.tally(), Counts(), since - self._lookback
+        if (earlier := max((one for one in known if since <= one < block), default=None)) is not None:
+            tally, counts, at = known[earlier][0].copy(), dict(known[earlier][1]), earlier
         while at < block:  # in parts, so that not all of them are in memory together
             mentions = read([service], at, min(at + BLOCK, block))
             tally.add_up(mentions)
-            count += len(mentions)
+            counts[at] = len(mentions)
             at += BLOCK
-        if count < BUSY // 2:
+        counts = {at: count for at, count in counts.items() if at >= since}
+        if sum(counts.values()) < BUSY // 2:
             del self._busy[service]
             return None
-        known[block] = tally, count
+        tally.settle(since)
+        known[block] = tally, counts
         for old in sorted(known)[:-KEPT]:
             del known[old]
-        if sum(count for blocks in self._busy.values() for _, count in blocks.values()) > MOST:
+        if sum(sum(counts.values()) for blocks in self._busy.values() for _, counts in blocks.values()) > MOST:
             for blocks in self._busy.values():
                 for old in sorted(blocks)[:-1]:
                     del blocks[old]

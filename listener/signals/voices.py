@@ -46,6 +46,17 @@ class Voices:
         made._bands_before = {**self._bands_before, **self._bands} if self._bands_before else self._bands
         return made
 
+    def settle(self, since: datetime) -> None:
+        """Take over what was copied, and forget who was last heard before then."""
+        self._bands = {
+            band: heard
+            for band, heard in {**self._bands_before, **self._bands}.items()
+            if (heard[1] if isinstance(heard, tuple) else next(reversed(heard.values()), since)) >= since
+        }
+        self._bands_before = {}
+        for heard in (self._all, self._alone, self._together, self._press):
+            _forget(heard, since)
+
     def worth(self, mention: Mention, person: str, bin_at: datetime) -> tuple[float, str]:
         """Between 0 and 1, and why it is less than 1. Bins must come in order."""
         since = bin_at - self._lookback
