@@ -180,7 +180,7 @@ class Recorder:
     def _measured(self, tx: Writer, before: Sequence[Mention], mentions: Sequence[Mention]) -> list[Point]:
         """The points that change, but of minutes whose authors may be forgotten: nobody could count them again."""
         received_at = max(mention.post.received_at for mention in mentions)
-        config = self.pipeline.config  # a minute's points rest on the lookback before it
+        config = self.pipeline.config  # a minute's points rest on two lookbacks before it
         known_from = received_at - config.privacy.retention + 2 * config.signal.lookback + FORGETTING
         was, now = ([m for m in some if m.at >= known_from] for some in (before, mentions))
         points = self._lookbacks.measured([*was, *now], tx.mentions_between)

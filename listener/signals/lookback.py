@@ -118,7 +118,10 @@ class Lookbacks:
         known[block] = tally, counts
         for old in sorted(known)[:-KEPT]:
             del known[old]
-        if sum(sum(counts.values()) for blocks in self._busy.values() for _, counts in blocks.values()) > MOST:
+        newest = (
+            blocks[max(blocks)] for blocks in self._busy.values() if blocks
+        )  # the others share nearly all with these
+        if sum(sum(counts.values()) for _, counts in newest) > MOST:
             for blocks in self._busy.values():
                 for old in sorted(blocks)[:-1]:
                     del blocks[old]
