@@ -29,6 +29,7 @@ from tests.conftest import ROOT
 
 DAY = ROOT / "data" / "samples" / "day.jsonl"
 HOUR = ("2026-03-12T13:40", "2026-03-12T14:30")
+END = datetime(2026, 3, 12, 14, 40, tzinfo=UTC)
 
 
 def rows() -> list[dict[str, str]]:
@@ -116,7 +117,7 @@ def replayed(path: Path, pipeline: Pipeline, database: Path, jobs: int, stop_aft
     try:
         with Processes(jobs, data=None, model=ROOT / "models" / "current", config=Config()) as crew:
             archive = Archive([path], pytest.fail)
-            run = replay(archive, Recorder(pipeline, store), store, crew=crew if jobs > 1 else None)
+            run = replay(archive, Recorder(pipeline, store), store, until=END, crew=crew if jobs > 1 else None)
             for transition in run:
                 made.append(repr(transition))
                 if len(made) == stop_after:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import json
 import os
 import pty
 import re
@@ -28,7 +27,6 @@ GUIDE = (ROOT / "docs" / "guide.md").read_text(encoding="utf-8")
 SECTION = GUIDE.partition("## An afternoon with the model\n")[2].partition("\n## ")[0]
 COMMANDS = re.findall(r"^\$ (.*)$", SECTION, re.MULTILINE)
 POSTS_A_LANGUAGE = 10
-HOUR = ("2026-03-12T13:50", "2026-03-12T14:15")  # of the synthetic day; the outage begins at 14:02
 PROMPT = re.compile(r"\[(\d+)\]ready> $")
 
 
@@ -95,11 +93,6 @@ class Ana:
 @pytest.fixture
 def terminal(tmp_path: Path) -> Iterator[Terminal]:
     project = copy_of_project(tmp_path / "project", POSTS_A_LANGUAGE)
-    day = project / "data" / "samples" / "day.jsonl"
-    lines = day.read_text(encoding="utf-8").splitlines(keepends=True)
-    day.write_text(
-        "".join(line for line in lines if HOUR[0] <= json.loads(line)["created_at"] < HOUR[1]), encoding="utf-8"
-    )
     (project / "listener.toml").write_text("default_sources = false\n")
     made = Terminal(project, environ_of(project) | {"LISTENER_WEB_PORT": str(free_port())})
     try:

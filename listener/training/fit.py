@@ -22,9 +22,9 @@ _GATE_STRENGTH = 0.5  # scikit-learn's C
 ALTERED = 0.6  # weight of an altered copy beside the post it was made from
 _RARE = 3  # a column in fewer training posts than this is left out; of few posts, in fewer than two
 _STRENGTH = 0.3  # scikit-learn's C
-_NEAR_ENOUGH, _ROUNDS = 0.02, 60  # its tol and max_iter: closer takes twice the time for the same answers
+_NEAR_ENOUGH, _ROUNDS = 0.02, 15  # its tol and max_iter: sixty rounds take three times as long for the same answers
 _NEVER = -30.0  # logits of a class that no post had
-_RARE_FOLDED = 5  # the same as `_RARE` for the network
+_RARE_FOLDED = 5  # the same for the network, however few the posts
 _PASSES = 3  # of the network over the posts; more of them fit these posts better and others worse
 _BATCH = 1024  # smaller ones are slower, and better only where posts are few
 _STEPS = 60  # at least so many, when posts are few
@@ -217,7 +217,8 @@ def fit_linear(plain: Views, altered: Views, target: Numbers, rows: Numbers, opt
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.svm import LinearSVC
 
-    seen, matrix, wanted, weight = _lesson(plain.wide, altered.wide, target, rows, options, _RARE)
+    rare = min(_RARE, 2 + len(rows) // 1000)  # what one post has is no rule, and half of all columns
+    seen, matrix, wanted, weight = _lesson(plain.wide, altered.wide, target, rows, options, rare)
     model = LinearSVC(C=options.strength, tol=_NEAR_ENOUGH, max_iter=_ROUNDS, random_state=options.seed)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # further rounds change nothing that is measured
@@ -251,8 +252,7 @@ def _lesson(
     """Columns that are not too rare, the rows and their altered copies in these, what they are, and how much each weighs."""
     from scipy import sparse
 
-    fewest = min(rare, 2 + len(rows) // 1000)  # what one post has is no rule, and half of all columns
-    seen = np.flatnonzero(np.bincount(plain[rows].indices, minlength=plain.shape[1]) >= fewest)
+    seen = np.flatnonzero(np.bincount(plain[rows].indices, minlength=plain.shape[1]) >= rare)
     matrix = sparse.vstack([plain[rows][:, seen], altered[rows][:, seen]], format="csr")
     wanted = np.tile(target[rows], 2)
     count = np.maximum(np.bincount(target[rows], minlength=options.classes), 1)
