@@ -377,8 +377,8 @@ def test_two_labellers_are_compared_on_what_both_answered() -> None:
 
 
 def test_choosing_by_margin_beats_the_lot_even_on_few_posts() -> None:
-    sizes, seeds = (60, 120, 240), (0, 1, 2)
-    rows = curves.curve(curves.material(every=20), seeds=seeds, sizes=sizes, workers=1)
+    sizes, seeds = (100, 200, 400), (0, 1, 2)
+    rows = curves.curve(curves.material(every=12), seeds=seeds, sizes=sizes, workers=1)
     assert len(rows) == 2 * len(seeds) * len(sizes)
     for seed in seeds:
         first = {row["strategy"]: row["f1"] for row in rows if (row["labels"], row["seed"]) == (sizes[0], seed)}

@@ -1,6 +1,6 @@
 """What choosing posts to label is worth: run with `./dev bench -k active -s`. Some ten minutes on two cores.
 
-Five seeds, 37,530 posts, a quarter of them held out. The strategies that lost stand here, not in the package.
+Five seeds, all labelled posts, a quarter of them held out. The strategies that lost stand here, not in the package.
 """
 
 from __future__ import annotations

@@ -12,7 +12,6 @@ from pathlib import Path
 from playwright.sync_api import Browser
 
 from listener import catalog as catalogs
-from listener.catalog import Catalog
 from listener.cli import live
 from listener.config import Config
 from listener.pipeline import Pipeline
@@ -49,11 +48,10 @@ def pictures(incident: str) -> list[Picture]:
     ]
 
 
-def lived(folder: Path, catalog: Catalog, pipeline: Pipeline) -> Store:
+def lived(folder: Path, day: Path, pipeline: Pipeline) -> Store:
     """The day as the daemon would know it by then."""
     store = open_store(f"sqlite:///{folder / 'day.db'}")
-    archive = Archive([catalog.root / "samples" / "day.jsonl"], lambda message: None)
-    for _ in replay(archive, Recorder(pipeline, store), store, until=MOMENT):
+    for _ in replay(Archive([day], lambda message: None), Recorder(pipeline, store), store, until=MOMENT):
         pass
     return store
 
@@ -72,7 +70,7 @@ def main(folder: Path = IMAGES) -> None:
     catalog = catalogs.load(ROOT / "data")
     pipeline = Pipeline.load(catalog, ROOT / "models" / "current", Config())
     with tempfile.TemporaryDirectory() as made:
-        store = lived(Path(made), catalog, pipeline)
+        store = lived(Path(made), catalog.root / "samples" / "day.jsonl", pipeline)
         (incident,) = store.incidents(states=(IncidentState.FIRING,), service="instagram")
         app = live.web_app(
             store, catalog, Metrics("1").render, clock=lambda: MOMENT, synthetic=True, audit=live.figures(pipeline)

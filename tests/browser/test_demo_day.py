@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from itertools import groupby
 from pathlib import Path
@@ -18,12 +19,17 @@ from tests.servers.dashboard import served
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason=MISSING)
 
+NOON = "2026-03-12T12"  # hours enough to begin with
 OF_A_KIND = 6  # pages looked at
 
 
 @pytest.fixture(scope="module")
 def demo(pipeline: Pipeline, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    store = lived(tmp_path_factory.mktemp("demo"), pipeline.catalog, pipeline)
+    folder = tmp_path_factory.mktemp("demo")
+    whole = (pipeline.catalog.root / "samples" / "day.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
+    day = folder / "day.jsonl"
+    day.write_text("".join(line for line in whole if json.loads(line)["created_at"] >= NOON), encoding="utf-8")
+    store = lived(folder, day, pipeline)
     audit = live.figures(pipeline)
     app = live.web_app(store, pipeline.catalog, Metrics("1").render, clock=lambda: MOMENT, synthetic=True, audit=audit)
     with served(app) as base:
