@@ -186,7 +186,11 @@ def test_a_signal_says_from_how_many_people_an_outage_would_be_noticed(
 
 def test_incidents_and_signals_of_a_replay_can_be_looked_at(listener: Command, tmp_path: Path) -> None:
     store = f"sqlite:///{tmp_path / 'day.db'}"
-    day = ROOT / "data" / "samples" / "day.jsonl"
+    whole = (ROOT / "data" / "samples" / "day.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
+    day = tmp_path / "day.jsonl"
+    day.write_text(
+        "".join(line for line in whole if json.loads(line)["created_at"] >= "2026-03-12T13:30"), encoding="utf-8"
+    )
     done = listener("replay", str(day), "--store", store, "--until", "2026-03-12T14:40:00Z", "--format", "table")
     assert done.returncode == 0, done.stderr
     assert "instagram" in done.stdout
