@@ -18,6 +18,7 @@ from listener.cli.wiring import ConfigOption, ModelOption
 from listener.errors import InputError
 from listener.types import LABELS
 
+IDLE = 3600.0  # seconds
 NUMBERS = (
     Column("posts", right=True),
     Column("chatter", right=True),
@@ -76,6 +77,8 @@ def train(
 
     Example: listener train --data data/labelled --compare models/current
     """
+    from joblib import parallel_config
+
     from listener.training import compare as sides
     from listener.training import export as exports
     from listener.training.train import steps
@@ -88,7 +91,9 @@ def train(
         sides.comparable(compare)
     if export is not None and not export.parent.is_dir():
         raise InputError(f"{export}: there is no folder {export.parent}")
-    with _bar(steps(thorough=thorough, explained=explain)) as progress:
+    # processes that have nothing to do while others go on would end after five minutes, with a warning
+    kept = parallel_config("loky", idle_worker_timeout=IDLE)
+    with kept, _bar(steps(thorough=thorough, explained=explain)) as progress:
         scores = run(
             data or catalog.root / "labelled",
             out,
