@@ -18,7 +18,7 @@ from listener.cli.wiring import ConfigOption, ModelOption
 from listener.errors import InputError
 from listener.types import LABELS
 
-IDLE = 3600.0  # seconds
+IDLE = 3600.0  # seconds; a process that waits for others would otherwise end after five minutes, with a warning
 NUMBERS = (
     Column("posts", right=True),
     Column("chatter", right=True),
@@ -91,9 +91,7 @@ def train(
         sides.comparable(compare)
     if export is not None and not export.parent.is_dir():
         raise InputError(f"{export}: there is no folder {export.parent}")
-    # processes that have nothing to do while others go on would end after five minutes, with a warning
-    kept = parallel_config("loky", idle_worker_timeout=IDLE)
-    with kept, _bar(steps(thorough=thorough, explained=explain)) as progress:
+    with _bar(steps(thorough=thorough, explained=explain)) as progress, parallel_config("loky", idle_worker_timeout=IDLE):
         scores = run(
             data or catalog.root / "labelled",
             out,
