@@ -91,7 +91,10 @@ def train(
         sides.comparable(compare)
     if export is not None and not export.parent.is_dir():
         raise InputError(f"{export}: there is no folder {export.parent}")
-    with _bar(steps(thorough=thorough, explained=explain)) as progress, parallel_config("loky", idle_worker_timeout=IDLE):
+    with (
+        _bar(steps(thorough=thorough, explained=explain)) as progress,
+        parallel_config("loky", idle_worker_timeout=IDLE),
+    ):
         scores = run(
             data or catalog.root / "labelled",
             out,
