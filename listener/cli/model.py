@@ -81,8 +81,7 @@ def train(
 
     from listener.training import compare as sides
     from listener.training import export as exports
-    from listener.training.train import steps
-    from listener.training.train import train as run
+    from listener.training import train as training
 
     _, catalog = wiring.read(config)
     if compare is not None:
@@ -91,11 +90,9 @@ def train(
         sides.comparable(compare)
     if export is not None and not export.parent.is_dir():
         raise InputError(f"{export}: there is no folder {export.parent}")
-    with (
-        _bar(steps(thorough=thorough, explained=explain)) as progress,
-        parallel_config("loky", idle_worker_timeout=IDLE),
-    ):
-        scores = run(
+    expected = training.steps(thorough=thorough, explained=explain)
+    with _bar(expected) as progress, parallel_config("loky", idle_worker_timeout=IDLE):
+        scores = training.train(
             data or catalog.root / "labelled",
             out,
             catalog,
