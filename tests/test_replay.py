@@ -117,6 +117,7 @@ def test_the_whole_synthetic_day_has_its_incidents_and_no_football(pipeline: Pip
     assert found.keys() <= {"instagram", "x", "sbb", "internet", "unnamed"}
     assert {"TR", "BG", "GR", "RS"} <= set(found["instagram"].regions)
     assert found["x"].regions == ("TR",)
+    assert found["instagram"].resolved_at is not None
     assert max(found["x"].cause, key=found["x"].cause.__getitem__) == "block"
     assert max(found["instagram"].cause, key=found["instagram"].cause.__getitem__) == "outage"
     assert took < timedelta(minutes=1)

@@ -18,7 +18,6 @@ from listener.cli.wiring import ConfigOption, ModelOption
 from listener.errors import InputError
 from listener.types import LABELS
 
-IDLE = 3600.0  # seconds; a process that waits for others would otherwise end after five minutes, with a warning
 NUMBERS = (
     Column("posts", right=True),
     Column("chatter", right=True),
@@ -77,11 +76,10 @@ def train(
 
     Example: listener train --data data/labelled --compare models/current
     """
-    from joblib import parallel_config
-
     from listener.training import compare as sides
     from listener.training import export as exports
-    from listener.training import train as training
+    from listener.training.train import steps
+    from listener.training.train import train as run
 
     _, catalog = wiring.read(config)
     if compare is not None:
@@ -90,9 +88,8 @@ def train(
         sides.comparable(compare)
     if export is not None and not export.parent.is_dir():
         raise InputError(f"{export}: there is no folder {export.parent}")
-    expected = training.steps(thorough=thorough, explained=explain)
-    with _bar(expected) as progress, parallel_config("loky", idle_worker_timeout=IDLE):
-        scores = training.train(
+    with _bar(steps(thorough=thorough, explained=explain)) as progress:
+        scores = run(
             data or catalog.root / "labelled",
             out,
             catalog,

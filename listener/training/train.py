@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 from typing import Any
 
 import numpy as np
-from joblib import Parallel, delayed
+from joblib import Parallel, delayed, parallel_config
 
 from listener.catalog import Catalog
 from listener.classify import features
@@ -54,6 +55,14 @@ _SYMPTOM_STRENGTH = 0.1  # scikit-learn's C
 SYMPTOM_FLOOR = 0.2  # the symptom of a post less likely to be chatter is not asked
 
 
+@contextmanager
+def _patient() -> Iterator[None]:
+    """Processes that wait while others work would end after five minutes, with a warning."""
+    with parallel_config("loky", idle_worker_timeout=3600.0):
+        yield
+
+
+@_patient()
 def train(
     data: Path,
     out: Path,
