@@ -11,6 +11,7 @@ import asyncio
 import atexit
 import contextlib
 import importlib
+import math
 import os
 import subprocess
 import sys
@@ -196,7 +197,7 @@ def serve() -> None:
     while request := _receive(calls):
         module, name, arguments, cpu = msgspec.msgpack.decode(request, type=tuple[str, str, list[Any], int])
         used = resource.getrusage(resource.RUSAGE_SELF)
-        until = int(used.ru_utime + used.ru_stime) + cpu  # the limit counts all the work of a process, in whole seconds
+        until = math.ceil(used.ru_utime + used.ru_stime) + cpu  # the limit counts all of a process, in whole seconds
         hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
         resource.setrlimit(resource.RLIMIT_CPU, (until if hard == resource.RLIM_INFINITY else min(until, hard), hard))
         try:
