@@ -11,7 +11,6 @@ import hmac
 import importlib
 import pkgutil
 import re
-import tomllib
 from collections.abc import Mapping
 from dataclasses import MISSING, Field, field, fields, is_dataclass
 from datetime import timedelta
@@ -21,6 +20,7 @@ from types import ModuleType
 from typing import Any, TypeVar, get_type_hints
 
 import msgspec
+import tomli
 
 from listener.errors import ConfigError
 
@@ -120,7 +120,7 @@ def _fields_of(into: type[Any]) -> tuple[dict[str, Any], dict[str, Field[Any]]]:
 def toml(raw: bytes, where: str) -> dict[str, Any]:
     """What a TOML file says. Raises `ConfigError` that names it."""
     try:
-        return tomllib.loads(raw.decode())
+        return tomli.loads(raw.decode())
     except (ValueError, RecursionError) as error:  # also a number of more digits than Python reads
         raise ConfigError(f"{where}: {error}") from error
 

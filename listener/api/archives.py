@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import tempfile
-import tomllib
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
@@ -15,6 +14,7 @@ from pathlib import Path
 import msgspec
 import platformdirs
 
+from listener import kinds
 from listener.catalog import Catalog
 from listener.errors import InputError
 from listener.frames import Columns
@@ -81,10 +81,7 @@ def sample_store(catalog: Catalog, pipeline: Pipeline) -> Path:
 
 def _eventful(archive: Path, events: Path) -> Iterator[bytes]:
     """The lines of the hours around what happens: the others take long to replay and have nothing to show."""
-    spans = [
-        (event["onset_low_at"] - BEFORE, event["end_at"] + AFTER)
-        for event in tomllib.loads(events.read_text(encoding="utf-8"))["event"]
-    ]
+    spans = [(event["onset_low_at"] - BEFORE, event["end_at"] + AFTER) for event in kinds.toml_file(events)["event"]]
     for line in archive.read_bytes().splitlines(keepends=True):
         at = datetime.fromisoformat(msgspec.json.decode(line)["created_at"])
         if any(since <= at < until for since, until in spans):

@@ -15,7 +15,7 @@ from rapidfuzz import process
 from rapidfuzz.distance import OSA
 
 from listener.catalog import Catalog
-from listener.text.forms import Bundle, Pattern, compile_form, pattern_of, span_of
+from listener.text.forms import Partly, Pattern, compile_form, pattern_of, plain_literals, span_of
 from listener.text.normalize import skeleton
 from listener.types import Match
 
@@ -58,15 +58,26 @@ class Matcher:
         self._fuzzy = fuzzy or {}
         self._frequent = frequent
         self._near: dict[str, int] = {}
-        by_literal: dict[str, list[Pattern]] = {}
+        whole: dict[str, list[tuple[int, int, bool]]] = {}
+        partly: dict[str, list[Pattern]] = {}
+        plain = plain_literals(form for entry in self.entries for form in (*entry.forms, *entry.excepted))
         for number, entry in enumerate(self.entries):
             for excepts, forms in ((False, entry.forms), (True, entry.excepted)):
                 for form in forms:
+                    literal = plain.get(form)
+                    if literal is not None:
+                        whole.setdefault(literal, []).append((number, literal.count(" ", 1, -1) + 1, excepts))
+                        continue
                     pattern = pattern_of(compile_form(form), number, excepts=excepts)
-                    by_literal.setdefault(pattern.literal, []).append(pattern)
-        self._fixed = list(by_literal)
+                    whole.setdefault(pattern.literal, [])
+                    if pattern.run == len(pattern.steps):
+                        whole[pattern.literal].append((number, pattern.run, excepts))
+                    else:
+                        partly.setdefault(pattern.literal, []).append(pattern)
+        self._fixed = list(whole)
         self._number = {literal: n for n, literal in enumerate(self._fixed)}
-        self._patterns = [Bundle.of(found) for found in by_literal.values()]
+        self._whole = list(whole.values())
+        self._partly = {self._number[literal]: Partly.of(patterns) for literal, patterns in partly.items()}
         self._automaton = AhoCorasick(self._fixed, implementation=Implementation.ContiguousNFA)
 
     def literals(self, kinds: Collection[str]) -> list[str]:
@@ -75,19 +86,27 @@ class Matcher:
         A name that needs trouble beside it, or is misspelt, is found only where the fixed part of a trouble stands too.
         """
         wanted = {n for n, kind in enumerate(self._kinds) if kind in kinds and not self._needs_trouble[n]}
-        fixed = zip(self._fixed, self._patterns, strict=True)
-        return [literal for literal, bundle in fixed if not wanted.isdisjoint(bundle.entries())]
+        return [literal for n, literal in enumerate(self._fixed) if not wanted.isdisjoint(self._entries(n))]
+
+    def _entries(self, literal: int) -> set[int]:
+        """What the forms with this literal stand for that do not only except something."""
+        partly = self._partly[literal].patterns if literal in self._partly else ()
+        whole = {entry for entry, _, excepts in self._whole[literal] if not excepts}
+        return whole | {pattern.entry for pattern in partly if not pattern.excepts}
 
     def may_stand(self, literal: str, words: list[str], i: int) -> bool:
         """Whether a form with this fixed part stands where the part stands, its first word being `words[i]`."""
-        bundle = self._patterns[self._number[literal]]
-        if any(not excepts for _, _, excepts in bundle.whole):
+        number = self._number[literal]
+        if any(not excepts for _, _, excepts in self._whole[number]):
             return True
-        found = bundle.may_fit(words, i)
-        return found and any(span_of(one, words, i)[1] >= 0 for one in bundle.partly if not one.excepts)
+        partly = self._partly.get(number)
+        if partly is None or not partly.may_fit(words, i):
+            return False
+        return any(span_of(one, words, i)[1] >= 0 for one in partly.patterns if not one.excepts)
 
     def find(self, text: str) -> list[Match]:
         """All matches in a skeleton, in order of place. The longest form of an entry at a place wins."""
+        whole, partly = self._whole, self._partly
         words = text.split()
         starts = _starts(words)
         number_at = {start: i for i, start in enumerate(starts)}
@@ -95,15 +114,15 @@ class Matcher:
         excepted: list[tuple[int, int, int]] = []
         for literal, at, _ in self._automaton.find_matches_as_indexes(f" {text} ", overlapping=True):
             i = number_at[at]
-            bundle = self._patterns[literal]
-            for entry, run, excepts in bundle.whole:
+            for entry, run, excepts in whole[literal]:
                 if excepts:
                     excepted.append((entry, i, i + run))
                 elif i + run > found.get((i, entry), 0):
                     found[i, entry] = i + run
-            if not bundle.partly or not bundle.may_fit(words, i):
+            beside = partly.get(literal)
+            if beside is None or not beside.may_fit(words, i):
                 continue
-            for pattern in bundle.partly:
+            for pattern in beside.patterns:
                 begin, end = span_of(pattern, words, i)
                 if end >= 0 and pattern.excepts:
                     excepted.append((pattern.entry, begin, end))
