@@ -6,7 +6,7 @@ import hashlib
 import re
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Protocol
 
 import msgspec
+import numpy as np
 
 from listener.catalog import Catalog
 from listener.errors import InputError
@@ -24,7 +25,10 @@ from listener.types import CHATTER, LABELS, SYMPTOMS, Language, Post, Reading
 WRITTEN_AT = datetime(2026, 1, 1, tzinfo=UTC)  # labelled posts have no time of their own
 NEAR = 0.6  # share of common 4-grams from which two posts are copies of one another
 NEAR_SHORT = 0.8  # the same for short posts: many people write the same four words without copying anyone
-OPENING = 8  # posts of one language that may begin with the same three words
+OPENING, OPENING_SHARE = (
+    8,
+    0.005,
+)  # posts of one language that may begin with the same three words, or its share if more
 SHAPE = 3  # posts of one language that may be the same but for names and numbers
 
 _ID = re.compile(r"[a-z0-9][a-z0-9-]*")
@@ -177,8 +181,9 @@ def check(rows: Sequence[Labelled], catalog: Catalog) -> list[str]:
             shapes[row.language, shape].append(row)
         if wrong := _wrong_script(row, catalog):
             found.append(f"{row.where}: {wrong}")
-    for (_, words3), same in openings.items():
-        if len(same) > OPENING:
+    posts = Counter(row.language for row in rows)
+    for (language, words3), same in openings.items():
+        if len(same) > max(OPENING, OPENING_SHARE * posts[language]):
             found.append(f"{same[-1].where}: {len(same)} posts of this language begin {words3!r}: that is a template")
     for (_, shape), same in shapes.items():
         if len(same) > SHAPE:
@@ -205,19 +210,26 @@ def _script(letter: str) -> str:
 def _copies(rows: Sequence[Labelled], short: float = NEAR) -> set[tuple[int, int]]:
     """Pairs of near-duplicates. Only 4-grams that few posts share are looked up: copies always share some of those."""
     bags = [_fourgrams(row.row.text) for row in rows]
-    holders: dict[str, list[int]] = defaultdict(list)
-    for i, bag in enumerate(bags):
-        for gram in bag:
-            holders[gram].append(i)
-    pairs: Counter[tuple[int, int]] = Counter()
-    for same in holders.values():
-        if 1 < len(same) <= _RARE:
-            pairs.update((a, b) for n, a in enumerate(same) for b in same[n + 1 :])
     return {
         (a, b)
-        for (a, b), common in pairs.items()
-        if common > 2 and len(bags[a] & bags[b]) >= _needed(bags[a], bags[b], short) * len(bags[a] | bags[b])
+        for a, b in _akin(bags)
+        if len(bags[a] & bags[b]) >= _needed(bags[a], bags[b], short) * len(bags[a] | bags[b])
     }
+
+
+def _akin(bags: Sequence[frozenset[str]]) -> Iterator[tuple[int, int]]:
+    """Pairs of posts, the earlier one first, that share three rare 4-grams or more."""
+    from scipy import sparse
+
+    number: dict[str, int] = {}
+    columns = [number.setdefault(gram, len(number)) for bag in bags for gram in bag]
+    held = np.bincount(columns, minlength=len(number)) if columns else np.zeros(0, np.intp)
+    ends = np.cumsum([0, *map(len, bags)])
+    matrix = sparse.csr_array((np.ones(len(columns), np.int32), columns, ends), (len(bags), len(number)))
+    rare = matrix[:, np.flatnonzero((held > 1) & (held <= _RARE))]
+    shared = sparse.triu(rare @ rare.T, k=1).tocoo()
+    enough = shared.data > 2
+    yield from zip(shared.row[enough].tolist(), shared.col[enough].tolist(), strict=True)
 
 
 def _needed(one: frozenset[str], other: frozenset[str], short: float) -> float:
