@@ -15,17 +15,19 @@ from listener.classify import modelfile
 from listener.classify.classifier import Classifier, golden_of, reading_of
 from listener.classify.ngrams import Parameters
 from listener.classify.senses import Senses, Tables
+from listener.classify.shift import Shift
 from listener.datafile import digest_of, packed
 from tests.conftest import ROOT
 
 SHIPPED = ROOT / "models" / "current"
+NO_SHIFT = Shift(chatter=0.0, near_miss=0.0, unfound=0.0)
 
 
 def small_model(folder: Path, seed: int, scores: Mapping[str, Any] | None = None) -> Path:
     """Write one; each seed has another digest. Without `scores` it claims those of the shipped model."""
     shipped, _, _, meta, _ = modelfile.read(SHIPPED)
     parameters = Parameters(bits=10, sense_bits=10)
-    model = msgspec.structs.replace(shipped, parameters=parameters, gate_floor=-1.0, seed=seed, rarer=0.0, unfound=0.0)
+    model = msgspec.structs.replace(shipped, parameters=parameters, gate_floor=-1.0, seed=seed, stream=NO_SHIFT)
     tables = Tables((), {})
     arrays = {name: np.zeros(shape, kind) for name, (shape, kind) in modelfile.shapes(model).items()}
     raw = {

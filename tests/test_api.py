@@ -60,7 +60,6 @@ def lived(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[listener.D
         yield db, base
 
 
-@pytest.mark.timeout(240)
 @pytest.mark.usefixtures("sampled")
 @pytest.mark.parametrize("name", PUBLIC)
 def test_every_public_name_explains_itself_with_an_example_that_holds(name: str) -> None:
@@ -89,7 +88,6 @@ def test_the_stub_for_type_checkers_names_what_there_is() -> None:
 
 
 @pytest.mark.usefixtures("sampled")
-@pytest.mark.timeout(240)
 def test_the_blocks_of_the_page_about_the_api_run() -> None:
     page = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
     names: dict[str, Any] = {}

@@ -14,7 +14,8 @@ from listener import catalog
 from listener.catalog import Catalog, Region, Service
 from listener.detectors import scan
 from listener.errors import ConfigError
-from listener.signals.baseline import Baselines, Numbers, Profile, fit, numbers, prior
+from listener.signals.baseline import Baselines, Numbers, Profile, numbers, prior
+from listener.signals.profile import fit, fit_all
 from listener.types import Alarm, Floats, Panel, Signal
 from tests.builders import NOON, signal
 
@@ -46,6 +47,27 @@ def weeks_of(rate: Floats, seed: int = 1, bin: timedelta = HOUR) -> Signal:
 
 def day_and_night(weeks: int, mean: float) -> Floats:
     return mean * np.exp(0.8 * np.sin(2 * np.pi * np.arange(weeks * 168) / 24))
+
+
+@pytest.mark.parametrize("hours", [1, 5, 30, 900])
+def test_several_series_at_once_are_learnt_as_each_alone(flat: Profile, hours: int) -> None:
+    shape = tuple(np.sin(np.arange(168) / 4).tolist())
+    priors = [flat, replace(flat, rate=0.01, doubt=2.0), replace(flat, rate=30.0, shape=shape, noise=0.3, memory=9.0)]
+    counts = np.random.default_rng(3).poisson([[2.0], [0.02], [40.0]], (3, hours)).astype(float)
+    heard = np.where(np.arange(hours) % 7 == 3, 0.0, 0.9)
+    alone = [
+        replace(fit(replace(signal(row.tolist(), bin=HOUR, start_at=MONDAY), exposure=heard), prior), dispersion=1.0)
+        for row, prior in zip(counts, priors, strict=True)
+    ]
+    together = fit_all(MONDAY, HOUR, counts, heard, priors)
+    assert [replace(one, dispersion=1.0) for one in together] == alone
+    assert [one.rate for one in together] != [prior.rate for prior in priors]
+
+
+def test_of_nothing_heard_the_priors_come_back(flat: Profile) -> None:
+    assert fit_all(MONDAY, HOUR, np.zeros((2, 48)), np.zeros(48), [flat, flat]) == [flat, flat]
+    assert fit_all(MONDAY, HOUR, np.zeros((1, 0)), np.zeros(0), [flat]) == [flat]
+    assert fit_all(MONDAY, HOUR, np.zeros((0, 48)), np.ones(48), []) == []
 
 
 def test_it_learns_level_and_daily_course(flat: Profile) -> None:

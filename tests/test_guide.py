@@ -36,7 +36,7 @@ def run(project: Path, command: str) -> subprocess.CompletedProcess[str]:
         env=environ_of(project),
         capture_output=True,
         text=True,
-        timeout=110,
+        timeout=200,
         check=False,
     )
 

@@ -199,6 +199,7 @@ def with_model_of(text: str) -> Spoil:
 
 GATE = "{'descr': '<f4', 'fortran_order': False, 'shape': (32768,), }"
 
+SMALL = {"chatter": 1.0, "near_miss": 1.0, "unfound": 1.0}
 REFUSED: dict[str, tuple[Spoil, str]] = {
     "a byte of model.json changed": (changed_byte("model.json"), r"model\.json.*sha256 differs"),
     "a byte of senses.json changed": (changed_byte("senses.json"), r"senses\.json.*sha256 differs"),
@@ -219,7 +220,12 @@ REFUSED: dict[str, tuple[Spoil, str]] = {
     "other kinds of services": (in_model(services={"bank": ["raiffeisen-rs"]}), "other kinds of services"),
     "absurdly many buckets": (with_parameters(bits=60), "bits of buckets are not sensible"),
     "absurd n-grams": (with_parameters(longest=10**6), "n-grams"),
-    "a number beyond measure": (in_model(rarer=1e300), "rarer is not a sensible number"),
+    **{
+        f"a {name} shift beyond measure": (in_model(stream={**SMALL, name: value}), "shift to a stream of more than 20")
+        for name, value in (("chatter", 1e300), ("near_miss", -21.0), ("unfound", 1e9))
+    },
+    "a shift too many": (in_model(stream={**SMALL, "news": 1.0}), r"model\.json: .*unknown field `news`"),
+    "a shift too few": (in_model(stream={"chatter": 1.0}), r"model\.json: .*missing required field `near_miss`"),
     "a scale beyond measure": (with_parameters(told_scale=-1e12), "told_scale is not a sensible number"),
     "no number at all": (with_model_of('{"format": NaN}'), r"model\.json: JSON is malformed"),
     "nested without end": (with_model_of("[" * 200_000), r"model\.json: "),

@@ -7,7 +7,7 @@ import doctest
 import pytest
 
 from listener.text import normalize as module
-from listener.text.normalize import MAX_CHARACTERS, clean, normalize, skeleton
+from listener.text.normalize import MAX_CHARACTERS, clean, normalize, skeleton, skeletons
 
 
 @pytest.mark.parametrize(
@@ -46,6 +46,24 @@ def test_a_spelling_folds_to_its_skeleton(typed: str, folded: str) -> None:
 def test_a_skeleton_is_its_own_skeleton() -> None:
     for typed in ("Çöktü mü", "Не ради 4ak", "Έπεσε", "ch sh zh"):
         assert skeleton(skeleton(typed)) == skeleton(typed)
+
+
+def test_many_texts_at_once_fold_as_each_alone() -> None:
+    texts = [
+        "",
+        "!!",
+        "😀",
+        "Έπεσε το insta",
+        "Не ради 4ak",
+        "çöktü",
+        "a 1251251 b",
+        "",
+        "１２５１２５１",
+        "125\u03011251",
+        "ok",
+    ]
+    assert skeletons(texts) == [skeleton(text) for text in texts]
+    assert skeletons([]) == []
 
 
 def test_links_and_handles_are_masked_and_never_matched() -> None:

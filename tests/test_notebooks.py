@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
 
-import nbformat
 import pytest
-from nbclient import NotebookClient
 
 from tests.conftest import ROOT
 from tests.sampled import shared_cache
+
+with pytest.MonkeyPatch.context() as patch:  # jsonschema would build a grammar of addresses: seconds, in every process
+    patch.setitem(sys.modules, "rfc3987_syntax", None)
+    import nbformat
+    from nbclient import NotebookClient
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 
@@ -36,7 +40,6 @@ def test_a_notebook_is_stored_without_output_and_says_what_is_invented(path: Pat
     assert re.search(r"\*\*.*(synthetic|invented)|invented for", words)
 
 
-@pytest.mark.timeout(300)
 @pytest.mark.usefixtures("sampled")
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
 def test_a_notebook_runs_and_ends_with_a_chart(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from listener.catalog import Catalog
 from listener.errors import ConfigError
-from listener.text.forms import compile_form
+from listener.text.forms import compile_form, pattern_of, plain_literals
 from listener.text.normalize import skeleton
-from listener.text.phrases import Entry, Matcher
+from listener.text.phrases import Entry, Matcher, entries_of
 
 
 def found(text: str, *entries: Entry, fuzzy: dict[str, int] | None = None, frequent: tuple[str, ...] = ()) -> list[str]:
@@ -80,3 +81,12 @@ def test_spans_point_into_the_skeleton() -> None:
 def test_a_form_without_letters_is_refused() -> None:
     with pytest.raises(ConfigError, match="no letters"):
         compile_form("* ~")
+
+
+def test_forms_folded_in_one_go_are_as_those_compiled_one_by_one(catalog: Catalog) -> None:
+    forms = [form for entry in entries_of(catalog) for form in (*entry.forms, *entry.excepted)]
+    plain = plain_literals([*forms, "foo *", "foo .*", "a*b", "giriş ~ yap*"])
+    patterns = {form: pattern_of(compile_form(form), 0, excepts=False) for form in plain}
+    assert plain == {form: (pattern.literal, pattern.run) for form, pattern in patterns.items()}
+    assert len(plain) > 0.9 * len(set(forms)), "the others start up slowly"
+    assert plain.keys().isdisjoint({"foo *", "foo .*", "a*b", "giriş ~ yap*"})

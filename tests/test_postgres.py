@@ -487,7 +487,6 @@ def test_an_archive_is_replayed_into_a_shared_store_and_looked_at(url: str, list
     assert sum(line["posts"] for line in map(json.loads, shown.stdout.splitlines())) == 2
 
 
-@pytest.mark.timeout(300)
 def test_the_daemon_outlives_its_database_and_counts_every_post_once(
     own: postgres.Own, tmp_path: Path, environ: dict[str, str]
 ) -> None:

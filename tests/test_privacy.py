@@ -61,7 +61,6 @@ def held(folder: Path) -> dict[str, str]:
         return {m.post.id: m.post.text for m in store.mentions()}
 
 
-@pytest.mark.timeout(120)
 def test_a_thousand_names_are_in_no_file_no_log_no_page_and_no_backup(
     listener: Command, tmp_path: Path, environ: dict[str, str]
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -29,6 +30,41 @@ def row(text: str = "instagram açılmıyor", *, id: str = "tr-1", **changes: An
 def write(path: Path, *rows: dict[str, Any]) -> Path:
     path.write_text("".join(json.dumps(r, ensure_ascii=False) + "\n" for r in rows), encoding="utf-8")
     return path
+
+
+def test_an_opening_is_a_template_when_too_many_posts_of_its_language_share_it(
+    tmp_path: Path, world: catalog.Catalog
+) -> None:
+    alphabet = Random(0)
+    words = ["".join(alphabet.sample("abcdefghiklmnoprstuvz", 9)) for _ in range(6000)]
+    opened = [f"bu sabah yine {words[n]} {words[n + 1]}" for n in range(0, 18, 2)]
+    others = [" ".join(words[n : n + 3]) for n in range(18, 6000, 3)]
+
+    def told(texts: list[str]) -> list[str]:
+        write(tmp_path / "tr.jsonl", *(row(text, id=f"tr-{n}", services=[]) for n, text in enumerate(texts)))
+        return dataset.check(dataset.load(tmp_path), world)
+
+    (only,) = told(opened + others[:50])
+    assert "9 posts of this language begin 'bu sabah yine': that is a template" in only
+    assert told(opened + others) == []
+
+
+def test_copies_are_those_that_comparing_every_pair_finds() -> None:
+    letters = Random(1)
+    texts = ["".join(letters.choices("abcd ", k=letters.randint(0, 40))).strip() or "!!" for _ in range(60)]
+    texts += [text + letters.choice(["", " a", " bcd dd"]) for text in texts[:30]]
+    rows = [dataset.Labelled(dataset.Row(f"tr-{n}", text, "other"), "tr", str(n)) for n, text in enumerate(texts)]
+    bags = [dataset._fourgrams(text) for text in texts]
+    rare = Counter(gram for bag in bags for gram in bag)
+    expected = {
+        (a, b)
+        for a in range(len(bags))
+        for b in range(a + 1, len(bags))
+        if sum(rare[gram] <= 30 for gram in bags[a] & bags[b]) > 2
+        and len(bags[a] & bags[b]) >= dataset.NEAR * len(bags[a] | bags[b])
+    }
+    assert dataset._copies(rows) == expected
+    assert len(expected) > 5
 
 
 @pytest.fixture(scope="module")

@@ -101,7 +101,6 @@ def terminal(tmp_path: Path) -> Iterator[Terminal]:
         made.close()
 
 
-@pytest.mark.timeout(240)
 def test_an_afternoon_with_the_model_goes_as_the_guide_says(terminal: Terminal, tmp_path: Path) -> None:
     models = tmp_path / "project" / "models"
     before = digest_at(models / "current")

@@ -70,9 +70,8 @@ class Classifier:
         matrix = features.matrix(readings, self.model.parameters, self.senses)
         folded = features.folded(matrix, self.model.parameters)
         logits = self.wide.logits(matrix) + self.deep.logits(folded)
-        unfound = ~np.array([is_found(reading.matches) for reading in readings])
-        logits[:, _CHATTER] -= (self.model.rarer + self.model.unfound * unfound)[:, None]
-        probabilities = softmax(logits)
+        found = np.array([is_found(reading.matches) for reading in readings])
+        probabilities = softmax(logits - self.model.stream.of(found))
         symptoms = dict.fromkeys(range(len(readings)), "")
         likely = np.flatnonzero(probabilities[:, _CHATTER].sum(axis=1) >= self.model.symptom_floor)
         if len(likely):

@@ -19,15 +19,17 @@ from listener.classify.features import TOLD, folded_width, width
 from listener.classify.named import KINDS
 from listener.classify.ngrams import Parameters
 from listener.classify.senses import Senses, Tables
+from listener.classify.shift import Shift
 from listener.datafile import Arrays, Shapes, bytes_of, decoded, digest_of, unpacked
 from listener.errors import ModelError
 from listener.types import LABELS, SYMPTOMS
 
-FORMAT = 4
+FORMAT = 5
 MODEL, SENSES, ARRAYS, META = "model.json", "senses.json", "arrays.npz", "meta.json"
 LANGUAGE, UNSEEN = "language.json", "unseen.npz"
 _BITS = range(10, 20)
 _HIDDEN = range(1, 129)
+_SHIFTED = 20.0  # logits: no label is that rare
 _HUGE = 1e6  # no scale, shift or floor of a model comes near it
 _GOLDEN, _GOLDEN_TEXT = 1000, 2000  # golden texts, and characters of one
 
@@ -49,8 +51,7 @@ class Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     services: dict[str, tuple[str, ...]]  # ids by kind: for the symptom it matters whether a bank or a game is named
     hidden: int
     gate_floor: float  # the sum of word weights from which a post is judged though nothing was found in it
-    rarer: float  # taken from the log odds of chatter: a stream holds less of it than the posts learnt from
-    unfound: float  # taken besides where nothing was found: there even less
+    stream: Shift  # holds less chatter, and fewer near misses, than the posts learnt from
     symptom_floor: float  # the symptom of a post less likely to be chatter is not asked
     calibration: dict[str, list[float]]
     seed: int
@@ -166,6 +167,8 @@ def _check(model: Model, path: Path) -> None:
         raise ModelError(f"{path}: {model.hidden} hidden units are not sensible")
     if not 1 < made.shortest <= made.longest < 9:
         raise ModelError(f"{path}: n-grams of {made.shortest} to {made.longest} characters are not sensible")
+    if max(map(abs, msgspec.structs.astuple(model.stream))) > _SHIFTED:
+        raise ModelError(f"{path}: a shift to a stream of more than {_SHIFTED} is not sensible")
     numbers = _numbers(msgspec.to_builtins(msgspec.structs.replace(model, seed=0)))  # any seed will do
     if wild := [name for name, value in numbers if not -_HUGE < value < _HUGE]:
         raise ModelError(f"{path}: {wild[0]} is not a sensible number")

@@ -16,10 +16,10 @@ from listener.catalog import Catalog, Region, Service
 from listener.errors import ConfigError
 from listener.kinds import convert, toml_file
 from listener.signals.bins import floor
-from listener.signals.profile import HOUR, WEEK, Profile, fit
-from listener.types import UNKNOWN_REGION, UNNAMED, Baseline, Panel, SeriesKey, Signal
+from listener.signals.profile import HOUR, WEEK, Profile, fit_all
+from listener.types import UNKNOWN_REGION, UNNAMED, Baseline, Panel
 
-__all__ = ["Baselines", "Hourly", "Numbers", "Profile", "fit", "numbers", "prior"]
+__all__ = ["Baselines", "Hourly", "Numbers", "Profile", "numbers", "prior"]
 
 HISTORY = timedelta(weeks=8)
 REFIT = timedelta(hours=6)  # each service at its own minute of these, so that no tick has to fit them all
@@ -104,12 +104,7 @@ class Baselines:
         known = self._catalog.services.get(service)
         first = min((hour for hour in heard if heard[hour] > 0), default=until)
         hours = [first + n * HOUR for n in range(math.floor((until - first) / HOUR))]
+        priors = [prior(self._catalog.regions[region], known, self._numbers, until) for region in regions]
         exposure = np.array([heard.get(hour, 0.0) for hour in hours])
-        none = np.zeros(len(hours))
-        profiles = {}
-        for region in regions:
-            before = prior(self._catalog.regions[region], known, self._numbers, until)
-            seen = np.array([observed.get((region, hour), 0.0) for hour in hours])
-            history = Signal(SeriesKey(service, region), first, HOUR, seen, exposure, none, none, none)
-            profiles[region] = fit(history, before) if hours else before
-        return profiles
+        seen = np.array([[observed.get((region, hour), 0.0) for hour in hours] for region in regions])
+        return dict(zip(regions, fit_all(first, HOUR, seen, exposure, priors), strict=True))

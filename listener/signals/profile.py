@@ -7,6 +7,7 @@ history are shrunk to the prior's.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
@@ -47,7 +48,7 @@ class Profile:
         parts = max(1, bin // HOUR)
         step = (bin / HOUR) / parts
         low, high, below, above = _between_hours(start_at, bins * parts, step)
-        factors = np.exp(np.asarray(self.shape))
+        factors = _factors(self.shape)
         means = self.rate * (factors[low] * below + factors[high] * above) * step
         return Baseline(
             mean=means if parts == 1 else means.reshape(bins, parts).sum(axis=1),
@@ -57,6 +58,12 @@ class Profile:
             doubt=self.doubt,
             memory=timedelta(hours=self.memory),
         )
+
+
+@lru_cache(4096)  # a profile is asked every minute for hours
+def _factors(shape: tuple[float, ...]) -> Floats:
+    made: Floats = np.exp(np.asarray(shape))
+    return made
 
 
 @lru_cache(8)  # the regions of a panel ask for the same bins
@@ -77,12 +84,34 @@ FLAT = Profile(
 
 @dataclass(frozen=True, slots=True)
 class _Hours:
-    """History in whole hours: what was seen, how much was heard, which hour of the week, how much it counts."""
+    """History in whole hours: what was seen of each series, how much was heard, which hour of the week, how much it counts."""
 
-    seen: Floats
+    seen: Floats  # series x hours
     heard: Floats
     slot: NDArray[np.int64]
     weight: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class _Priors:
+    """The numbers of several profiles side by side, a row each."""
+
+    rate: Floats
+    noise: Floats
+    memory: Floats
+    doubt: Floats
+    dispersion: Floats
+    factors: Floats  # series x 168: exp of their shapes
+
+    @classmethod
+    def of(cls, profiles: Sequence[Profile]) -> _Priors:
+        def column(name: str) -> Floats:
+            return np.array([[getattr(profile, name)] for profile in profiles])
+
+        shapes = np.array([profile.shape for profile in profiles])
+        return cls(
+            column("rate"), column("noise"), column("memory"), column("doubt"), column("dispersion"), np.exp(shapes)
+        )
 
 
 def fit(history: Signal, prior: Profile, flagged: NDArray[np.bool_] | None = None) -> Profile:
@@ -91,16 +120,33 @@ def fit(history: Signal, prior: Profile, flagged: NDArray[np.bool_] | None = Non
     Bins of up to five minutes teach the dispersion of single bins as well; from hourly sums it stays the prior's. `flagged`
     marks bins of past incidents: they teach nothing. Without one heard hour the prior comes back.
     """
-    hours = _hours(history, flagged)
-    if hours is None or not hours.weight.any():
+    good = np.ones(len(history.observed)) if flagged is None else (~flagged).astype(np.float64)
+    heard = history.exposure * good
+    (fitted,) = fit_all(history.start_at, history.bin, history.observed[None], heard, [prior])
+    if fitted is prior:
         return prior
-    before = np.exp(np.asarray(prior.shape))
-    shape = before / before.mean()
-    rate, trust, variance = prior.rate, hours.weight, prior.noise + prior.doubt
+    return replace(fitted, dispersion=_dispersion(history, flagged, fitted, prior))
+
+
+def fit_all(
+    start_at: datetime, bin: timedelta, observed: Floats, heard: Floats, priors: Sequence[Profile]
+) -> list[Profile]:
+    """A profile for each row of `observed` (series x bins), all heard alike, as by `fit`; the dispersion stays the prior's.
+
+    All in one go: what takes time are the steps, not the numbers. Each row comes out as it would alone: `take` keeps rows
+    in one piece, so that their sums are added up in the same order. Where nothing was heard the very priors come back.
+    """
+    hours = _hours(start_at, bin, observed, heard) if priors else None
+    if hours is None or not hours.weight.any():
+        return list(priors)
+    prior = _Priors.of(priors)
+    before = prior.factors
+    shape = before / before.mean(axis=1, keepdims=True)
+    rate, trust, variance = prior.rate, np.broadcast_to(hours.weight, hours.seen.shape), prior.noise + prior.doubt
     for _ in range(ROUNDS):
         rate, known = _level(hours, trust, shape, variance, prior)
         shape, doubt_of_shape = _shape(hours, trust, rate, variance, before)
-        mean = rate * shape[hours.slot] * hours.heard
+        mean = rate * shape.take(hours.slot, axis=1) * hours.heard
         variance = _excess(hours, trust, mean, prior)
         residual = 2 * (np.sqrt(hours.seen + 0.375) - np.sqrt(mean + 0.375)) / np.sqrt(1 + mean * variance)
         trust = hours.weight * np.minimum(1.0, (STICKS_OUT / np.maximum(np.abs(residual), 1e-9)) ** 2)
@@ -108,109 +154,128 @@ def fit(history: Signal, prior: Profile, flagged: NDArray[np.bool_] | None = Non
         trust > 0, trust**2 / np.maximum(hours.weight, 1e-12), 0.0
     )  # what sticks out is not how it always is
     noise, memory = _noise(hours, sure, mean, prior)
-    fitted = Profile(
-        rate=float(rate),
-        shape=tuple(np.log(shape).tolist()),
-        dispersion=prior.dispersion,
-        noise=float(min(noise + SHAPE_SHARE * doubt_of_shape, 1.0)),
-        memory=memory,
-        doubt=float(1 / known),
-        weeks=float((hours.heard > 0).sum() / WEEK),
-    )
-    return replace(fitted, dispersion=_dispersion(history, flagged, fitted, prior))
+    noise = np.minimum(noise + SHAPE_SHARE * doubt_of_shape, 1.0)
+    weeks = float((hours.heard > 0).sum() / WEEK)
+    logs = np.log(shape)
+    return [
+        Profile(
+            rate=float(rate[n, 0]),
+            shape=tuple(logs[n].tolist()),
+            dispersion=usual.dispersion,
+            noise=float(noise[n, 0]),
+            memory=float(memory[n, 0]),
+            doubt=float(1 / known[n, 0]),
+            weeks=weeks,
+        )
+        for n, usual in enumerate(priors)
+    ]
 
 
-def _hours(history: Signal, flagged: NDArray[np.bool_] | None) -> _Hours | None:
+def _hours(start_at: datetime, bin: timedelta, observed: Floats, heard: Floats) -> _Hours | None:
     """Sum bins up to whole hours; spread bins longer than an hour over theirs."""
-    good = np.ones(len(history.observed)) if flagged is None else (~flagged).astype(np.float64)
-    heard = history.exposure * good
-    seen = np.where(heard > 0, history.observed, 0.0)
-    start = (history.start_at - _MONDAY) / HOUR
-    if history.bin > HOUR:
-        times = history.bin // HOUR
-        seen, heard = np.repeat(seen / times, times), np.repeat(heard, times)
+    seen = np.where(heard > 0, observed, 0.0)
+    start = (start_at - _MONDAY) / HOUR
+    if bin > HOUR:
+        times = bin // HOUR
+        seen, heard = np.repeat(seen / times, times, axis=1), np.repeat(heard, times)
     else:
-        per_hour = HOUR // history.bin
+        per_hour = HOUR // bin
         head = round((math.ceil(start) - start) * per_hour)
-        whole = (len(seen) - head) // per_hour
+        whole = (len(heard) - head) // per_hour
         if whole < 1:
             return None
-        seen = seen[head : head + whole * per_hour].reshape(whole, per_hour).sum(axis=1)
-        heard = heard[head : head + whole * per_hour].reshape(whole, per_hour).mean(axis=1)
+        inside = slice(head, head + whole * per_hour)
+        seen = seen[:, inside].reshape(len(seen), whole, per_hour).sum(axis=2)
+        heard = heard[inside].reshape(whole, per_hour).mean(axis=1)
         start = math.ceil(start)
-    slot = (int(start) + np.arange(len(seen))) % WEEK
-    age = np.arange(len(seen), 0.0, -1.0)
+    slot = (int(start) + np.arange(len(heard))) % WEEK
+    age = np.arange(len(heard), 0.0, -1.0)
     return _Hours(seen, heard, slot, np.where(heard > 0, 0.5 ** (age / HALF_LIFE), 0.0))
 
 
-def _level(hours: _Hours, trust: Floats, shape: Floats, variance: float, prior: Profile) -> tuple[float, float]:
+def _level(hours: _Hours, trust: Floats, shape: Floats, variance: Floats, prior: _Priors) -> tuple[Floats, Floats]:
     """Posterior mean of the rate under a gamma prior, and the counts' worth that stands behind it."""
-    mean = prior.rate * shape[hours.slot] * hours.heard
+    mean = prior.rate * shape.take(hours.slot, axis=1) * hours.heard
     worth = trust / (1 + mean * variance * (1 + 2 * prior.memory))  # hours close by say the same thing twice
     strength = 1 / prior.doubt
-    rate = prior.rate * (strength + (worth * hours.seen).sum()) / (strength + (worth * mean).sum())
+    rate = prior.rate * (strength + _over(worth * hours.seen)) / (strength + _over(worth * mean))
     at_rate = mean * rate / prior.rate
     worth = trust / (1 + at_rate * variance * (1 + 2 * prior.memory))
     floor = 1e-4  # a series in which nothing was ever said still may speak once a year
-    return max(rate, floor), strength + float((worth * at_rate).sum())
+    return np.maximum(rate, floor), strength + _over(worth * at_rate)
 
 
-def _shape(hours: _Hours, trust: Floats, rate: float, variance: float, before: Floats) -> tuple[Floats, float]:
+def _over(values: Floats) -> Floats:
+    """Sums over the hours, a row a series."""
+    made: Floats = values.sum(axis=1, keepdims=True)
+    return made
+
+
+def _shape(hours: _Hours, trust: Floats, rate: Floats, variance: Floats, before: Floats) -> tuple[Floats, Floats]:
     """The prior's shape times a factor for each hour of day, day of week and hour of week, each shrunk to 1."""
-    made = before / before.mean()
-    left = 0.0
+    made = before / before.mean(axis=1, keepdims=True)
+    left = np.zeros((len(before), 1))
+    series = np.arange(len(before))[:, None]
     hour, day = np.arange(WEEK) % 24, np.arange(WEEK) // 24
     for group, size, spread, smooth in (
         (hour, 24, HOUR_SPREAD, True),
         (day, 7, DAY_SPREAD, False),
         (np.arange(WEEK), WEEK, SLOT_SPREAD, True),
     ):
-        mean = rate * made[hours.slot] * hours.heard
+        mean = rate * made.take(hours.slot, axis=1) * hours.heard
         worth = trust / (1 + mean * variance)
-        of = group[hours.slot]
+        of = (group[hours.slot] + size * series).ravel()
         sums: list[Floats] = [
-            np.asarray(np.bincount(of, worth * values, size), dtype=np.float64) for values in (hours.seen, mean)
+            np.bincount(of, (worth * values).ravel(), size * len(before)).reshape(-1, size).astype(np.float64)
+            for values in (hours.seen, mean)
         ]
         if smooth:
-            sums = [x / 2 + (x[np.arange(size) - 1] + x[np.arange(1, size + 1) % size]) / 4 for x in sums]
+            around = np.arange(size) - 1, np.arange(1, size + 1) % size
+            sums = [x / 2 + (x.take(around[0], axis=1) + x.take(around[1], axis=1)) / 4 for x in sums]
         seen, expected = sums
         factor = (1 / spread + seen) / (1 / spread + expected)
-        left += float(np.mean(1 / (1 / spread + 1.5 * expected)))
-        made = made * factor[group]
-        made = made / made.mean()
+        left += (1 / (1 / spread + 1.5 * expected)).mean(axis=1, keepdims=True)
+        made = made * factor.take(group, axis=1)
+        made = made / made.mean(axis=1, keepdims=True)
     return made, left
 
 
-def _excess(hours: _Hours, trust: Floats, mean: Floats, prior: Profile) -> float:
+def _excess(hours: _Hours, trust: Floats, mean: Floats, prior: _Priors) -> Floats:
     """Relative variance of an hour's sum beyond what counting alone makes."""
     usual = prior.noise + 1 / (12 * prior.dispersion)
     return _variance((hours.seen - mean) ** 2 - mean, mean, trust, usual)
 
 
-def _variance(errors: Floats, mean: Floats, trust: Floats, usual: float) -> float:
+def _variance(errors: Floats, mean: Floats, trust: Floats, usual: Floats) -> Floats:
     """Mean of `errors / mean**2`, each weighed by how sure it is (method of moments), drawn to the usual value.
 
     Neighbouring bins err together, so five of them count as one; the usual value is worth being off by half of itself.
     """
     sure = trust / (1 + mean * usual) ** 2 / 10
     few = 4 / usual**2
-    return float(np.clip((few * usual + (sure * errors).sum()) / (few + (sure * mean**2).sum()), 0.003, 1.5))
+    return np.clip((few * usual + _over(sure * errors)) / (few + _over(sure * mean**2)), 0.003, 1.5)
 
 
-def _noise(hours: _Hours, trust: Floats, mean: Floats, prior: Profile) -> tuple[float, float]:
+def _noise(hours: _Hours, trust: Floats, mean: Floats, prior: _Priors) -> tuple[Floats, Floats]:
     """Variance and memory (hours) of the slow noise, from how the residuals of neighbouring hours go together."""
     residual = hours.seen - mean
 
-    def shared(lag: int) -> float:
-        usual = prior.noise * math.exp(-lag / prior.memory)
-        both = np.sqrt(trust[lag:] * trust[:-lag])
-        return _variance(residual[lag:] * residual[:-lag], np.sqrt(mean[lag:] * mean[:-lag]), both, usual)
+    def shared(lag: int) -> Floats:
+        usual = prior.noise * _each(math.exp, -lag / prior.memory)
+        both = np.sqrt(trust[:, lag:] * trust[:, :-lag])
+        errors = residual[:, lag:] * residual[:, :-lag]
+        return _variance(errors, np.sqrt(mean[:, lag:] * mean[:, :-lag]), both, usual)
 
-    if len(mean) < 24:
+    if mean.shape[1] < 24:
         return prior.noise, prior.memory
     near, far = shared(1), shared(4)
-    memory = float(np.clip(3 / math.log(max(near / far, 1.05)), 1.0, 12.0))
-    return near * math.exp(1 / memory), memory
+    memory = np.clip(3 / _each(math.log, np.maximum(near / far, 1.05)), 1.0, 12.0)
+    return near * _each(math.exp, 1 / memory), memory
+
+
+def _each(function: Callable[[float], float], values: Floats) -> Floats:
+    """Number by number: NumPy's own may differ in the last bit by how many numbers stand beside."""
+    return np.array([[function(value)] for value in values.ravel().tolist()])
 
 
 def _dispersion(history: Signal, flagged: NDArray[np.bool_] | None, fitted: Profile, prior: Profile) -> float:

@@ -8,7 +8,7 @@ import ssl
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from urllib.parse import urljoin
 
 import httpx
@@ -103,15 +103,17 @@ class Dialer:
             return await self._look_up(host, port)
 
     @cached_property
-    def tls(self) -> ssl.SSLContext:
-        return httpx.create_ssl_context(trust_env=False)
-
-    @cached_property
     def _transport(self) -> httpx.AsyncHTTPTransport:
         # Connections are not kept: they are pooled by address, and two hosts of one address must not share one.
         return httpx.AsyncHTTPTransport(
-            verify=self.tls, trust_env=False, limits=httpx.Limits(max_keepalive_connections=0)
+            verify=trusting(), trust_env=False, limits=httpx.Limits(max_keepalive_connections=0)
         )
+
+
+@cache
+def trusting() -> ssl.SSLContext:
+    """One for all, not to be changed: the certificates of all authorities take a twentieth of a second to read."""
+    return httpx.create_ssl_context(trust_env=False)
 
 
 def joined(url: str, location: str) -> str:

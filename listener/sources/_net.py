@@ -17,7 +17,7 @@ import httpx
 
 from listener.errors import SourceError
 from listener.sources._body import bounded
-from listener.sources._dial import Dialer, Limits, checked, joined
+from listener.sources._dial import Dialer, Limits, checked, joined, trusting
 from listener.sources._gate import Resolve, resolve
 from listener.sources._refusal import refusal
 from listener.sources._robots import Robots
@@ -173,7 +173,7 @@ class Net:
         connection = await shake_hands(
             url,
             await self._dialer.connected(host, port),
-            tls=self._dialer.tls if secure else None,
+            tls=trusting() if secure else None,
             host=host,
             headers={"User-Agent": self.user_agent, **(headers or {})},
             subprotocols=subprotocols,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -14,7 +15,7 @@ GAP = 2  # words that `~` may stand for
 _BEGINNING = 3  # letters
 
 
-class Step(NamedTuple):  # not a dataclass: there are a hundred thousand, and this starts sooner
+class Step(NamedTuple):
     word: str
     stem: bool
     gap: bool  # up to GAP words may come before it
@@ -70,16 +71,21 @@ class Partly(NamedTuple):
         return False
 
 
-def plain_literals(forms: Iterable[str]) -> dict[str, str]:
-    """The literals of those forms that are nothing but words, the last one perhaps a stem: nearly all are.
+def plain_literals(forms: Iterable[str]) -> dict[str, tuple[str, int]]:
+    """Literal and number of words of those forms that are nothing but words, the last one perhaps a stem: nearly all are.
 
     They are folded in one go, for a start-up compiles forty thousand.
     """
-    plain = [form for form in dict.fromkeys(forms) if "~" not in form and "*" not in form[:-1]]
+    plain = [form for form in dict.fromkeys(forms) if "~" not in form and _AWKWARD.search(form) is None]
     words = skeletons([form.rstrip("*") for form in plain])
     return {
-        form: f" {text}" if form.endswith("*") else f" {text} " for form, text in zip(plain, words, strict=True) if text
+        form: (f" {text}" if form.endswith("*") else f" {text} ", text.count(" ") + 1)
+        for form, text in zip(plain, words, strict=True)
+        if text
     }
+
+
+_AWKWARD = re.compile(r"\*.|\W\*$")  # a stem before the end, or a star that stands behind no letter
 
 
 def compile_form(form: str) -> tuple[Step, ...]:
@@ -100,7 +106,7 @@ def compile_form(form: str) -> tuple[Step, ...]:
 
 @cache
 def _folded(part: str) -> tuple[Step, ...]:
-    """The few words that most forms are made of are folded once."""
+    """Words that stand in many forms are folded once."""
     words = skeleton(part.rstrip("*")).split()
     return tuple(Step(word, n == len(words) and part.endswith("*"), gap=False) for n, word in enumerate(words, 1))
 

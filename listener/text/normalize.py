@@ -137,30 +137,30 @@ def skeleton(text: str) -> str:
     return " ".join(folded.split())
 
 
+_BETWEEN = "1251251"  # a word of no alphabet
+
+
 def skeletons(texts: Sequence[str]) -> list[str]:
     """The skeleton of each; for thousands of short texts in a tenth of the time.
 
-    >>> skeletons(["Şaka", "не работи", "a1", "Έπεσε"])
-    ['saka', 'ne raboti', 'a1', 'epese']
+    >>> skeletons(["Şaka", "не работи", "", "a1", "Έπεσε", "1251251 a"])
+    ['saka', 'ne raboti', '', 'a1', 'epese', '1251251 a']
     """
     made = [""] * len(texts)
-    alike: dict[
-        tuple[bool, bool], list[int]
-    ] = {}  # a text is folded by what letters it holds, so those of a kind go together
+    together: dict[tuple[bool, bool], list[int]] = {}  # how a text is folded hangs on the letters it holds
     for n, text in enumerate(texts):
-        ascii_only = text.isascii()
-        alike.setdefault((ascii_only, not ascii_only and bool(_GREEK.search(text))), []).append(n)
-    for some in alike.values():
-        folded = skeleton(_BETWEEN.join(texts[n] for n in some))
-        parts = f" {folded} ".split(_BETWEEN)
-        if len(parts) != len(some):  # one of them holds the word that stands between
+        if _BETWEEN in text:
+            made[n] = skeleton(text)
+        else:
+            ascii_only = text.isascii()
+            together.setdefault((ascii_only, not ascii_only and bool(_GREEK.search(text))), []).append(n)
+    for some in together.values():
+        parts = skeleton(f" {_BETWEEN} ".join(texts[n] for n in some)).split(_BETWEEN)
+        if len(parts) != len(some):  # a text of other digits came out as what stands between
             parts = [skeleton(texts[n]) for n in some]
         for n, part in zip(some, parts, strict=True):
             made[n] = part.strip()
     return made
-
-
-_BETWEEN = " 1251251 "  # of no alphabet
 
 
 def _plain(text: str) -> str:

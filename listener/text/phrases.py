@@ -64,9 +64,9 @@ class Matcher:
         for number, entry in enumerate(self.entries):
             for excepts, forms in ((False, entry.forms), (True, entry.excepted)):
                 for form in forms:
-                    literal = plain.get(form)
-                    if literal is not None:
-                        whole.setdefault(literal, []).append((number, literal.count(" ", 1, -1) + 1, excepts))
+                    if form in plain:
+                        literal, run = plain[form]
+                        whole.setdefault(literal, []).append((number, run, excepts))
                         continue
                     pattern = pattern_of(compile_form(form), number, excepts=excepts)
                     whole.setdefault(pattern.literal, [])

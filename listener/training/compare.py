@@ -133,9 +133,8 @@ def _decided(folder: Path, rows: Sequence[Labelled], group: Sequence[int], catal
 
 def _unshifted(classifier: Classifier, readings: Sequence[Reading], scores: Sequence[Score]) -> NDArray[np.float64]:
     """Probabilities on a mix like the training posts, as cross-validation judges: serving's shift for a stream undone."""
-    unfound = ~np.array([is_found(reading.matches) for reading in readings])
-    odds = np.array([score.probabilities for score in scores])
-    odds[:, _CHATTER] *= np.exp(classifier.model.rarer + classifier.model.unfound * unfound)[:, None]
+    found = np.array([is_found(reading.matches) for reading in readings])
+    odds = np.array([score.probabilities for score in scores]) * np.exp(classifier.model.stream.of(found))
     shares: NDArray[np.float64] = odds / odds.sum(axis=1, keepdims=True)
     return shares
 

@@ -54,7 +54,7 @@ class Fits:
     labels: Head
     symptoms: Head
     passed: NDArray[np.bool_]  # the gate
-    rarer: Floats  # what serving takes from each row's log odds of chatter
+    shifts: Floats  # what serving takes from the logits, rows x labels
 
     @property
     def said(self) -> Numbers:
@@ -68,8 +68,8 @@ class Fits:
     @property
     def live(self) -> Floats:
         """The probability of chatter as the daemon would have it: behind the gate, shifted from our posts to a stream."""
-        odds: Floats = self.passed / (1 + (1 / np.clip(self.chatter, 1e-9, 1) - 1) * np.exp(self.rarer))
-        return odds
+        odds = self.labels.unseen * np.exp(-self.shifts)
+        return self.passed * _chatter(odds / odds.sum(axis=1, keepdims=True))
 
 
 def unheard(text: str, reading: Reading, invented: str) -> str:

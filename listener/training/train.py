@@ -19,6 +19,7 @@ from listener.classify.named import KINDS, Named
 from listener.classify.ngrams import Parameters
 from listener.classify.senses import Senses
 from listener.classify.service import services_of
+from listener.classify.shift import Shift
 from listener.datafile import digest_of
 from listener.errors import InputError
 from listener.regions.attribute import Attributor
@@ -49,7 +50,7 @@ FOLDS = 4
 _FEW = 2000  # posts that are learnt from sooner than processes to share the work would have started
 PARAMETERS = Parameters(sense_scale=1.5)
 HIDDEN = 40
-RARER, UNFOUND = 0.7, 2.0  # log odds: the shift from our posts to a stream, see models/README.md
+SHIFT = Shift(chatter=1.6, near_miss=1.0, unfound=2.0)  # see models/README.md
 _UNHEARD = 0.5  # of the altered copies name a service that no catalog has
 _SYMPTOM_STRENGTH = 0.1  # scikit-learn's C
 SYMPTOM_FLOOR = 0.2  # the symptom of a post less likely to be chatter is not asked
@@ -109,7 +110,7 @@ def train(
     symptoms = fit_head(seen, retyped, target, folds[at], symptom_options, workers)
     progress("scores")
     views = {name: _views(readings, senses) for name, readings in material.views.items()}
-    fits = Fits(identifier, labels, symptoms, passed, RARER + UNFOUND * ~found)
+    fits = Fits(identifier, labels, symptoms, passed, SHIFT.of(found))
     scores = figures_of(material, fits, views, seed)
     if thorough:
         progress("languages left out")
@@ -120,7 +121,7 @@ def train(
         scores["useful"] = useful(material, labels, PARAMETERS, senses, seed, workers)
     progress("files")
     golden = dataset.read(TEXTS, [str(n) for n in range(len(TEXTS))], matcher, identifier.final)
-    made = Made(PARAMETERS, tables, gate, labels, symptoms, services, identifier, SYMPTOM_FLOOR, HIDDEN, RARER, UNFOUND)
+    made = Made(PARAMETERS, tables, gate, labels, symptoms, services, identifier, SYMPTOM_FLOOR, HIDDEN, SHIFT)
     decisions = decisions_of(rows, group, fits.said, fits.chatter, fits.live)
     written = write(out, made, golden, rows, catalog, scores, seed, decisions)
     return {"digest": written.digest, "data": written.meta.data, "posts": len(rows), "seed": seed, **scores}

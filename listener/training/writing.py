@@ -20,6 +20,7 @@ from listener.classify.modelfile import ARRAYS, FORMAT, META, MODEL, SENSES, UNS
 from listener.classify.named import Services
 from listener.classify.ngrams import Parameters
 from listener.classify.senses import Senses, Tables
+from listener.classify.shift import Shift
 from listener.datafile import digest_of, packed
 from listener.text import language
 from listener.training import card, dataset, languages, unseen
@@ -42,8 +43,7 @@ class Made:
     identifier: languages.Fitted
     symptom_floor: float
     hidden: int
-    rarer: float
-    unfound: float
+    stream: Shift
 
 
 def write(
@@ -66,8 +66,7 @@ def write(
         services=dict(made.services),
         hidden=made.hidden,
         gate_floor=made.gate.floor,
-        rarer=made.rarer,
-        unfound=made.unfound,
+        stream=made.stream,
         symptom_floor=made.symptom_floor,
         calibration={"scale": made.labels.scales.tolist(), "shift": made.labels.shift.tolist()},
         seed=seed,

@@ -34,7 +34,7 @@ def fates(rng: random.Random) -> list[str]:
     return [*made, "never 0"]
 
 
-@pytest.mark.timeout(120 + 10 * KILLS)
+@pytest.mark.timeout(300 + 10 * KILLS)
 def test_killed_inside_transactions_and_between_sending_and_recording_nothing_is_lost(tmp_path: Path) -> None:
     told = subprocess.run(
         [sys.executable, "-m", "tests.servers.mortal", str(tmp_path), str(MINUTES)],

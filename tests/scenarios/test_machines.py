@@ -103,7 +103,6 @@ def until(true: Callable[[], object], theatre: Theatre) -> None:
         time.sleep(0.2)
 
 
-@pytest.mark.timeout(180)
 def test_machines_take_a_promoted_model_over_while_one_is_killed_and_no_post_is_lost_or_doubled(
     folder: Path, environ: dict[str, str], place: tuple[str, str], url: str
 ) -> None:

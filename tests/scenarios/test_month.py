@@ -97,7 +97,7 @@ def memory() -> float:
     return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
-@pytest.mark.timeout(0 if IS_LONG else 120)
+@pytest.mark.timeout(0 if IS_LONG else 300)
 def test_after_weeks_only_counts_have_grown(pipeline: Pipeline, tmp_path: Path) -> None:
     path = tmp_path / "listener.db"
     rows = map(json.loads, (ROOT / "data" / "labelled" / "tr.jsonl").read_text(encoding="utf-8").splitlines())

@@ -167,7 +167,7 @@ class Trial:
             await asyncio.sleep(LIVELY * burst / share)
 
 
-@pytest.mark.timeout(120 + 30 * KILLS + POSTS // 20)
+@pytest.mark.timeout(300 + 30 * KILLS + POSTS // 20)
 @pytest.mark.parametrize("names", ROUNDS, ids="-".join)
 def test_killed_at_random_moments_every_post_is_stored_exactly_once_and_as_it_was_last(
     names: tuple[str, ...], tmp_path: Path, environ: dict[str, str]

@@ -35,7 +35,7 @@ from pathlib import Path
 from typing import IO, Any
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-LIMIT = 110.0  # seconds a command that runs to its end may take
+LIMIT = 200.0  # seconds a command that runs to its end may take
 BEFORE = "LISTENER_TEST_BEFORE"  # names a function `module:name` to call in the new process before the command
 
 # Loaded by those that need them only: what they bring along has threads of its own, and those do not survive a fork.
