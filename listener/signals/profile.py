@@ -60,7 +60,7 @@ class Profile:
         )
 
 
-@lru_cache(4096)  # a profile is asked every minute for hours
+@lru_cache(10_000)  # a profile is asked every minute for hours; so many are a service and a region each
 def _factors(shape: tuple[float, ...]) -> Floats:
     made: Floats = np.exp(np.asarray(shape))
     return made
