@@ -25,10 +25,8 @@ from listener.types import CHATTER, LABELS, SYMPTOMS, Language, Post, Reading
 WRITTEN_AT = datetime(2026, 1, 1, tzinfo=UTC)  # labelled posts have no time of their own
 NEAR = 0.6  # share of common 4-grams from which two posts are copies of one another
 NEAR_SHORT = 0.8  # the same for short posts: many people write the same four words without copying anyone
-OPENING, OPENING_SHARE = (
-    8,
-    0.005,
-)  # posts of one language that may begin with the same three words, or its share if more
+OPENING = 8  # posts of one language that may begin with the same three words,
+OPENING_SHARE = 0.005  # or this share of them, if that is more
 SHAPE = 3  # posts of one language that may be the same but for names and numbers
 
 _ID = re.compile(r"[a-z0-9][a-z0-9-]*")
